@@ -1,0 +1,32 @@
+import type { Readable } from 'node:stream';
+import type { Digest } from '../oci/digest.ts';
+
+/** A blob that is being written. Bytes survive `dispose` (for resume) unless `discard` was called. */
+export interface Ingest extends AsyncDisposable {
+  /** Bytes that are here already, from an earlier attempt: ask the source for what follows. */
+  readonly offset: number;
+  /** Throws `corrupt` when more than the expected size comes, `unavailable` naming the path when the disk is full. */
+  write(chunk: Uint8Array): Promise<void>;
+  /** Starts over: the source cannot give a range. */
+  restart(): Promise<void>;
+  /** Verifies size and digest, syncs, and makes the blob visible. Throws DigestMismatch, and then nothing is kept. */
+  commit(): Promise<void>;
+  discard(): Promise<void>;
+}
+
+/** Blobs by digest. A blob is here whole and verified, or it is not here. A reader never sees half of one. */
+export interface ContentStore {
+  has(digest: Digest): Promise<boolean>;
+  /** Bytes; undefined when it is not here. */
+  size(digest: Digest): Promise<number | undefined>;
+  /** The file, for workers that read it on their own. Throws `not-found`. */
+  path(digest: Digest): string;
+  /** The whole blob, refused with `invalid` when larger than `limit` (default 4 MiB: manifests and configs). */
+  read(digest: Digest, limit?: number): Promise<Buffer>;
+  open(digest: Digest, range?: { start?: number; end?: number }): Readable;
+  /** One writer per digest at a time; a second caller waits and then finds the blob. `size` -1 when unknown. */
+  ingest(digest: Digest, size: number): Promise<Ingest>;
+  put(content: Uint8Array): Promise<Digest>;
+  remove(digest: Digest): Promise<void>;
+  digests(): Promise<readonly Digest[]>;
+}

@@ -1,0 +1,73 @@
+import type { Digest } from '../oci/digest.ts';
+
+/** One mount(2) to make. Snapshotters say which; whoever starts the container carries them out with `sys/`. */
+export interface Mount {
+  readonly type: string;
+  readonly source: string;
+  /** Mount options in fstab form, `ro`, `nosuid` and the file system's own. */
+  readonly options: readonly string[];
+}
+
+/**
+ * How a layer's content is kept by a snapshotter: its plain tar with an EROFS index beside it, or unpacked into a directory
+ * in overlay's form.
+ */
+export type LayerForm = 'tar+erofs' | 'directory';
+
+/** A layer that is being written. Nobody sees it until `commit`; `dispose` without commit removes every trace. */
+export interface LayerStage extends AsyncDisposable {
+  /** Where the content goes: `layer.tar` and `layer.erofs` inside it, or the tree under `fs/`. */
+  readonly directory: string;
+  /** Synced, then renamed into place. Committing a layer that came meanwhile is no error: the first stays. */
+  commit(facts: LayerFacts): Promise<void>;
+}
+
+export interface LayerFacts {
+  /** Bytes of the uncompressed tar. */
+  readonly size: number;
+  /** Entries in it. */
+  readonly entries: number;
+}
+
+/** What `docker inspect` shows as GraphDriver, and what `ps -s` counts. */
+export interface SnapshotUsage {
+  /** Bytes on disk. */
+  readonly bytes: number;
+  readonly inodes: number;
+}
+
+/**
+ * Layered file systems: read-only layers by diff ID, and writable snapshots on top of a chain of them.
+ * Every method is safe to repeat after a crash. `conformance.ts` in this room holds all of it for each implementation.
+ */
+export interface Snapshotter extends AsyncDisposable {
+  readonly name: 'erofs' | 'overlay';
+  readonly form: LayerForm;
+  hasLayer(diffId: Digest): boolean;
+  layerFacts(diffId: Digest): LayerFacts | undefined;
+  stageLayer(diffId: Digest): Promise<LayerStage>;
+  /** Frees the bytes at once. Throws `conflict` while a snapshot stands on it. */
+  removeLayer(diffId: Digest): Promise<void>;
+  layers(): readonly Digest[];
+  /**
+   * A writable snapshot named `key` on top of `layers` (base first, at most 128). Durable when it returns.
+   * Throws `not-found` when a layer is not here, `conflict` when the key is in use.
+   */
+  prepare(key: string, layers: readonly Digest[]): Promise<void>;
+  /** Mounts the snapshot's root at `target`, which exists. Layer mounts that it needs are made and counted. */
+  mount(key: string, target: string): Promise<void>;
+  /** Unmounts what `mount` made at `target`; not mounted is no error. */
+  unmount(key: string, target: string): Promise<void>;
+  /** A read-only look at layers without a snapshot, for reading files such as the image's /etc/passwd. */
+  view(layers: readonly Digest[]): Promise<{ readonly path: string } & AsyncDisposable>;
+  remove(key: string): Promise<void>;
+  snapshots(): readonly string[];
+  usage(key: string): Promise<SnapshotUsage>;
+  /** `GraphDriver.Data` of inspect. */
+  describe(key: string): Readonly<Record<string, string>>;
+  /**
+   * After a start of the engine: `mounted` names the snapshots whose containers still run and where; their layer mounts
+   * are counted again, every other mount and half-made thing below the root is removed.
+   */
+  recover(mounted: ReadonlyMap<string, string>): Promise<void>;
+}

@@ -1,0 +1,33 @@
+/** A volume on this host: a directory that containers share and that outlives them. */
+export interface Volume {
+  readonly name: string;
+  readonly driver: 'local';
+  /** The directory that is mounted. */
+  readonly mountpoint: string;
+  /** RFC 3339. */
+  readonly created: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly options: Readonly<Record<string, string>>;
+  /** Made for one container; goes with `rm -v`. */
+  readonly anonymous: boolean;
+}
+
+export interface Volumes {
+  list(): readonly Volume[];
+  /** Throws `not-found` (`get x: no such volume`). */
+  get(name: string): Volume;
+  /** Durable when it returns; an existing volume of that name is returned as it is. '' makes an anonymous one. */
+  create(request: { readonly name: string; readonly labels?: Readonly<Record<string, string>> }): Promise<Volume>;
+  /** Deletes the data at once. Whether it is in use is asked of `users`. */
+  remove(name: string, options: { readonly force: boolean }): Promise<void>;
+  /**
+   * Fills a volume that is empty with what the image has at the mount point (copy-up), keeping owner, mode, times, links
+   * and extended attributes. Done at most once in a volume's life.
+   */
+  fill(name: string, from: string): Promise<void>;
+}
+
+/** Who uses a volume. `containers/` implements it, `daemon/` hands it over. */
+export interface VolumeUsers {
+  usersOf(name: string): readonly string[];
+}
