@@ -1,0 +1,23 @@
+#!/bin/sh
+# test-packages.sh missing: the Debian packages that the tests need and this machine lacks, a name a line.
+# Real parts: a registry, a tool that fills it, the reference engine, programs to put into images.
+need() { [ -e "$1" ] || echo "$2"; }
+need /usr/bin/docker-registry docker-registry
+need /usr/bin/skopeo skopeo
+need /usr/sbin/dockerd docker.io
+need /usr/bin/busybox busybox-static
+need /usr/sbin/nginx nginx-light
+need /usr/bin/mmdebstrap mmdebstrap
+need /usr/bin/htpasswd apache2-utils
+need /usr/bin/openssl openssl
+need /usr/bin/strace strace
+need /usr/bin/zstd zstd
+need /usr/bin/bzip2 bzip2
+need /usr/bin/curl curl
+need /usr/bin/python3 python3
+need /usr/bin/tcc tcc
+need /usr/include/stdio.h libc6-dev
+need /usr/sbin/iptables iptables
+need /sbin/ip iproute2
+need /bin/ps procps
+need /usr/bin/wrk wrk

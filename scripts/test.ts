@@ -1,0 +1,111 @@
+/**
+ * `./berth test [SUITE..]`: every suite, or those that are named. A line for each suite, the whole story of what failed, the
+ * names of what could not be run here, and at the end `N passed, N failed`.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, globSync } from 'node:fs';
+import { run } from 'node:test';
+
+const root = new URL('../', import.meta.url).pathname;
+const bin = (name: string) => `${root}node_modules/.bin/${name}`;
+
+interface Outcome {
+  passed: number;
+  readonly failed: string[];
+  readonly skipped: string[];
+}
+
+interface Suite {
+  readonly about: string;
+  readonly run: () => Promise<Outcome>;
+}
+
+const suites: Readonly<Record<string, Suite>> = {
+  types: { about: 'tsc, strict', run: () => command('tsc', ['-p', root]) },
+  format: { about: 'formatter and lint rules', run: () => command('biome', ['check', '--error-on-warnings', root]) },
+  architecture: { about: 'the direction of imports', run: () => files(['test/*.test.ts'], 2, 60) },
+  unit: { about: 'beside the code', run: () => files(['src/**/*.test.ts', 'scripts/*.test.ts'], 2, 120) },
+  fuzz: { about: "what reads strangers' bytes", run: () => files(['test/fuzz/*.test.ts'], 2, 300) },
+  system: {
+    about: 'real mounts, namespaces, cgroups, registries',
+    run: () => files(['test/system/*.test.ts'], 1, 600),
+  },
+  compat: {
+    about: 'the docker CLI and the API, on Berth and on the reference engine',
+    run: () => files(['test/compat/*.test.ts'], 1, 900),
+  },
+};
+
+/** A tool that passes or fails as one. */
+async function command(name: string, args: readonly string[]): Promise<Outcome> {
+  const result = spawnSync(bin(name), args, { cwd: root, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 });
+  if (result.status === 0) return { passed: 1, failed: [], skipped: [] };
+  return { passed: 0, failed: [`${name}\n${result.stdout}${result.stderr}`], skipped: [] };
+}
+
+async function files(patterns: readonly string[], concurrency: number, seconds: number): Promise<Outcome> {
+  const outcome: Outcome = { passed: 0, failed: [], skipped: [] };
+  const found = patterns.flatMap((pattern) => globSync(pattern, { cwd: root })).sort();
+  if (found.length === 0) return outcome;
+  const stream = run({
+    files: found.map((file) => root + file),
+    concurrency,
+    timeout: seconds * 1000,
+    execArgv: ['--disable-warning=ExperimentalWarning'],
+  });
+  const nameOf = (event: { name: string; file?: string }) => `${event.file?.replace(root, '') ?? ''}: ${event.name}`;
+  stream.on('test:pass', (event) => {
+    if (event.details.type === 'suite') return;
+    if (event.skip !== undefined)
+      outcome.skipped.push(`${nameOf(event)}${typeof event.skip === 'string' ? `: ${event.skip}` : ''}`);
+    else outcome.passed++;
+  });
+  stream.on('test:fail', (event) => {
+    const { error, type } = event.details;
+    // A parent fails because a child did: the child tells.
+    if (type === 'suite' || error.failureType === 'subtestsFailed') return;
+    const cause =
+      error.cause instanceof Error ? (error.cause.stack ?? error.cause.message) : String(error.cause ?? error.message);
+    outcome.failed.push(`${nameOf(event)}\n${cause}`);
+    process.stdout.write(`  ✗ ${nameOf(event)}\n`);
+  });
+  stream.on('test:stderr', (event) => {
+    if (process.env.BERTH_TEST_VERBOSE) process.stderr.write(event.message);
+  });
+  for await (const _ of stream);
+  return outcome;
+}
+
+const asked = process.argv.slice(2);
+const unknown = asked.filter((name) => !(name in suites));
+if (unknown.length > 0) {
+  process.stderr.write(
+    `berth: no such test suite: ${unknown.join(', ')}\n  suites: ${Object.keys(suites).join(', ')}\n`,
+  );
+  process.exit(2);
+}
+process.chdir(root);
+if (!existsSync(`${root}dist/built`)) throw new Error('dist/ is missing: start this with ./berth test');
+
+let passed = 0;
+const failed: string[] = [];
+const skipped: string[] = [];
+for (const name of asked.length > 0 ? asked : Object.keys(suites)) {
+  const suite = suites[name]!;
+  process.stdout.write(`${name}: ${suite.about}\n`);
+  const from = performance.now();
+  const outcome = await suite.run();
+  const seconds = ((performance.now() - from) / 1000).toFixed(1);
+  process.stdout.write(
+    `  ${outcome.passed} passed, ${outcome.failed.length} failed${outcome.skipped.length ? `, ${outcome.skipped.length} not run` : ''} in ${seconds} s\n`,
+  );
+  passed += outcome.passed;
+  failed.push(...outcome.failed);
+  skipped.push(...outcome.skipped);
+}
+if (failed.length > 0) process.stdout.write(`\nFailed:\n\n${failed.join('\n\n')}\n`);
+if (skipped.length > 0) process.stdout.write(`\nNot run here:\n${skipped.map((line) => `  ${line}`).join('\n')}\n`);
+process.stdout.write(
+  `\n${passed} passed, ${failed.length} failed${skipped.length ? `, ${skipped.length} skipped` : ''}\n`,
+);
+process.exit(failed.length > 0 ? 1 : 0);
