@@ -63,7 +63,7 @@ async function files(patterns: readonly string[], concurrency: number, seconds: 
   stream.on('test:fail', (event) => {
     const { error, type } = event.details;
     // A parent fails because a child did: the child tells.
-    if (type === 'suite' || error.failureType === 'subtestsFailed') return;
+    if (type === 'suite' || (error as { failureType?: string }).failureType === 'subtestsFailed') return;
     const cause =
       error.cause instanceof Error ? (error.cause.stack ?? error.cause.message) : String(error.cause ?? error.message);
     outcome.failed.push(`${nameOf(event)}\n${cause}`);
