@@ -1,0 +1,231 @@
+import { randomBytes } from 'node:crypto';
+import { chmod, chown, lstat, mkdir, readdir, rename, rm, rmdir, stat, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import { KeyedQueue } from '../base/async.ts';
+import { syncDirectory } from '../base/atomic-file.ts';
+import { codeOf, EngineError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import type { Events } from '../events/bus.ts';
+import type { Database } from '../state/database.ts';
+import { copyTree, syncFileSystem } from './copy-tree.ts';
+import type { Volume, Volumes, VolumeUsers } from './volumes.ts';
+
+export interface LocalVolumesDeps {
+  /** Absolute; each volume is a folder in it. */
+  readonly root: string;
+  readonly database: Database;
+  readonly events: Events;
+  readonly log: Log;
+}
+
+interface VolumeRecord extends Volume {
+  /** `moving`: the copy is complete in `_fill`, and its entries go into `_data` one by one. */
+  readonly fill: 'never' | 'moving' | 'done';
+}
+
+const kind = 'volume';
+const anonymousLabel = 'com.docker.volume.anonymous';
+
+/** Volumes as folders: `<root>/<name>/_data`. Open it with `LocalVolumes.open`. */
+export class LocalVolumes implements Volumes {
+  readonly #deps: LocalVolumesDeps;
+  readonly #volumes = new Map<string, VolumeRecord>();
+  readonly #queue = new KeyedQueue();
+  #users: VolumeUsers = { usersOf: () => [] };
+
+  private constructor(deps: LocalVolumesDeps) {
+    this.#deps = deps;
+  }
+
+  /** Loads the records and finishes what was half done when the engine stopped. */
+  static async open(deps: LocalVolumesDeps): Promise<LocalVolumes> {
+    const volumes = new LocalVolumes(deps);
+    await mkdir(deps.root, { recursive: true, mode: 0o701 });
+    const records = await deps.database.load(kind);
+    for (const [name, value] of records) volumes.#volumes.set(name, Object.freeze(value as VolumeRecord));
+    await volumes.#recover();
+    return volumes;
+  }
+
+  /** Whom to ask before a volume is removed. */
+  askUsers(users: VolumeUsers): void {
+    this.#users = users;
+  }
+
+  list(): readonly Volume[] {
+    return [...this.#volumes.values()];
+  }
+
+  get(name: string): Volume {
+    return this.#get(name);
+  }
+
+  create({ name, labels = {} }: { readonly name: string; readonly labels?: Readonly<Record<string, string>> }) {
+    const anonymous = name === '';
+    if (!anonymous) checkName(name);
+    const id = anonymous ? randomBytes(32).toString('hex') : name;
+    return this.#queue.run(id, async (): Promise<Volume> => {
+      const existing = this.#volumes.get(id);
+      if (existing) return existing;
+      const { root, database, events } = this.#deps;
+      const mountpoint = join(root, id, '_data');
+      const volume: VolumeRecord = Object.freeze({
+        name: id,
+        driver: 'local',
+        mountpoint,
+        created: new Date().toISOString().replace(/\.\d+Z$/, 'Z'),
+        labels: anonymous ? { [anonymousLabel]: '', ...labels } : labels,
+        options: {},
+        anonymous,
+        fill: 'never',
+      });
+      await using undo = new AsyncDisposableStack();
+      try {
+        await mkdir(join(root, id), { mode: 0o701 });
+      } catch (error) {
+        // Left by a create that was not acknowledged, or by hand: what is in it is kept.
+        if (codeOf(error) !== 'EEXIST') throw diskError(`create volume ${id}`, error);
+      }
+      try {
+        await mkdir(mountpoint, { mode: 0o755 });
+        undo.defer(() => rm(join(root, id), { recursive: true, force: true }));
+        // mkdir's mode goes through the umask.
+        await chmod(mountpoint, 0o755);
+        await Promise.all([
+          syncDirectory(join(root, id)).then(() => syncDirectory(root)),
+          database.write([{ kind, key: id, value: volume }]),
+        ]);
+      } catch (error) {
+        if (codeOf(error) !== 'EEXIST') throw diskError(`create volume ${id}`, error);
+        await database.write([{ kind, key: id, value: volume }]);
+      }
+      undo.move();
+      this.#volumes.set(id, volume);
+      events.emit({ type: 'volume', action: 'create', actor: { id, attributes: { driver: 'local' } } });
+      return volume;
+    });
+  }
+
+  remove(name: string, { force }: { readonly force: boolean }): Promise<void> {
+    return this.#queue.run(name, async () => {
+      if (!this.#volumes.has(name)) {
+        if (force) return;
+        throw notFound(name);
+      }
+      const users = this.#users.usersOf(name);
+      if (users.length > 0)
+        throw new EngineError('conflict', `remove ${name}: volume is in use - [${users.join(', ')}]`);
+      const { root, database, events } = this.#deps;
+      // The new name says that this volume goes: a start after a crash finishes it.
+      const trash = join(root, `.removed-${name}`);
+      await rename(join(root, name), trash).catch((error: unknown) => {
+        if (codeOf(error) !== 'ENOENT') throw diskError(`remove volume ${name}`, error);
+      });
+      this.#volumes.delete(name);
+      await database.write([{ kind, key: name, value: undefined }]);
+      await rm(trash, { recursive: true, force: true });
+      events.emit({ type: 'volume', action: 'destroy', actor: { id: name, attributes: { driver: 'local' } } });
+    });
+  }
+
+  fill(name: string, from: string): Promise<void> {
+    return this.#queue.run(name, async () => {
+      const volume = this.#get(name);
+      if (volume.fill !== 'never' || (await readdir(volume.mountpoint)).length > 0) return;
+      const staged = join(this.#deps.root, name, '_fill');
+      await using undo = new AsyncDisposableStack();
+      undo.defer(() => rm(staged, { recursive: true, force: true }));
+      if ((await readdir(from)).length > 0) {
+        await mkdir(staged, { mode: 0o700 });
+        await copyTree(from, staged);
+        await syncFileSystem(staged);
+      }
+      await this.#save({ ...volume, fill: 'moving' });
+      undo.move();
+      await this.#move(volume, from);
+    });
+  }
+
+  /** Entry by entry and not the whole folder: `_data` may be mounted already. */
+  async #move(volume: Volume, like: string | undefined): Promise<void> {
+    const staged = join(this.#deps.root, volume.name, '_fill');
+    const entries = await readdir(staged).catch((error: unknown) => {
+      if (codeOf(error) === 'ENOENT') return undefined;
+      throw error;
+    });
+    const model = entries ? staged : like;
+    // Before the moves, which change its times.
+    const facts = model ? await stat(model) : undefined;
+    for (const entry of entries ?? []) await rename(join(staged, entry), join(volume.mountpoint, entry));
+    if (facts) {
+      const { uid, gid, mode, atime, mtime } = facts;
+      await chown(volume.mountpoint, uid, gid);
+      await chmod(volume.mountpoint, mode & 0o7777);
+      await utimes(volume.mountpoint, atime, mtime);
+    }
+    if (entries) await rmdir(staged);
+    await this.#save({ ...this.#get(volume.name), fill: 'done' });
+  }
+
+  async #recover(): Promise<void> {
+    const { root, database, log } = this.#deps;
+    for (const entry of await readdir(root)) {
+      if (!entry.startsWith('.removed-')) continue;
+      const name = entry.slice('.removed-'.length);
+      if (!(await exists(join(root, name))) && this.#volumes.delete(name))
+        await database.write([{ kind, key: name, value: undefined }]);
+      await rm(join(root, entry), { recursive: true, force: true });
+    }
+    for (const volume of this.#volumes.values()) {
+      if (volume.fill === 'moving') await this.#move(volume, undefined);
+      else await rm(join(root, volume.name, '_fill'), { recursive: true, force: true });
+      if (!(await exists(volume.mountpoint)))
+        log.error('the data of a volume is missing', { volume: volume.name, path: volume.mountpoint });
+    }
+  }
+
+  #get(name: string): VolumeRecord {
+    const volume = this.#volumes.get(name);
+    if (!volume) throw notFound(name);
+    return volume;
+  }
+
+  async #save(volume: VolumeRecord): Promise<void> {
+    await this.#deps.database.write([{ kind, key: volume.name, value: volume }]);
+    this.#volumes.set(volume.name, Object.freeze(volume));
+  }
+}
+
+/** Docker's words. The name becomes a folder: nothing else may come through here. */
+export function checkName(name: string): void {
+  if (name.length === 1)
+    throw new EngineError('invalid', 'volume name is too short, names should be at least two alphanumeric characters');
+  if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/.test(name) || name.length > 255)
+    throw new EngineError(
+      'invalid',
+      `create ${name}: ${JSON.stringify(name)} includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path`,
+    );
+}
+
+function notFound(name: string): EngineError {
+  return new EngineError('not-found', `get ${name}: no such volume`);
+}
+
+function diskError(what: string, error: unknown): EngineError {
+  if (error instanceof EngineError) return error;
+  const full = codeOf(error) === 'ENOSPC' || codeOf(error) === 'EDQUOT';
+  return new EngineError(
+    full ? 'unavailable' : 'internal',
+    `${what}: ${error instanceof Error ? error.message : error}`,
+    {
+      cause: error,
+    },
+  );
+}
+
+async function exists(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => true,
+    () => false,
+  );
+}
