@@ -1,5 +1,3 @@
-import type { Healthcheck } from '../oci/image-config.ts';
-
 /**
  * A container's configuration on the wire (Engine API, `POST /containers/create`), which is also how it is stored: what
  * was asked for, with defaults filled in, so that inspect echoes it.
@@ -32,6 +30,16 @@ export interface ContainerConfig {
   /** Seconds. */
   readonly StopTimeout?: number;
   readonly Shell?: readonly string[];
+}
+
+/** Durations in nanoseconds; as an image's (`oci/image-config.ts`), which is on the same floor. */
+export interface Healthcheck {
+  readonly Test?: readonly string[];
+  readonly Interval?: number;
+  readonly Timeout?: number;
+  readonly StartPeriod?: number;
+  readonly StartInterval?: number;
+  readonly Retries?: number;
 }
 
 export interface PortBinding {
