@@ -3,9 +3,15 @@ import type { Digest } from '../oci/digest.ts';
 
 /** A blob that is being written. Bytes survive `dispose` (for resume) unless `discard` was called. */
 export interface Ingest extends AsyncDisposable {
-  /** Bytes that are here already, from an earlier attempt: ask the source for what follows. */
+  /**
+   * Bytes that are here: from an earlier attempt at first, growing with every write. Ask the source for what follows.
+   * Equal to the size from the start when the whole blob is in the store already; then `commit` has nothing to do.
+   */
   readonly offset: number;
-  /** Throws `corrupt` when more than the expected size comes, `unavailable` naming the path when the disk is full. */
+  /**
+   * The chunk may be reused once this returns. Throws `corrupt` when more than the expected size comes, `unavailable`
+   * naming the path when the disk is full; the bytes that were here are given up then.
+   */
   write(chunk: Uint8Array): Promise<void>;
   /** Starts over: the source cannot give a range. */
   restart(): Promise<void>;
@@ -21,11 +27,18 @@ export interface ContentStore {
   size(digest: Digest): Promise<number | undefined>;
   /** The file, for workers that read it on their own. Throws `not-found`. */
   path(digest: Digest): string;
-  /** The whole blob, refused with `invalid` when larger than `limit` (default 4 MiB: manifests and configs). */
+  /**
+   * The whole blob, refused with `invalid` when larger than `limit` (default 4 MiB: manifests and configs). Verified
+   * again: throws DigestMismatch when the disk gives back something else than was put there.
+   */
   read(digest: Digest, limit?: number): Promise<Buffer>;
+  /** Throws `not-found`. Bytes `start` to `end`, `end` not included, as `slice` counts. */
   open(digest: Digest, range?: { start?: number; end?: number }): Readable;
-  /** One writer per digest at a time; a second caller waits and then finds the blob. `size` -1 when unknown. */
-  ingest(digest: Digest, size: number): Promise<Ingest>;
+  /**
+   * One writer per digest at a time; a second caller waits and then finds the blob. `size` -1 when unknown.
+   * The signal ends the waiting.
+   */
+  ingest(digest: Digest, size: number, options?: { readonly signal?: AbortSignal }): Promise<Ingest>;
   put(content: Uint8Array): Promise<Digest>;
   remove(digest: Digest): Promise<void>;
   digests(): Promise<readonly Digest[]>;
