@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { closest } from '../base/edit-distance.ts';
 import { codeOf, EngineError } from '../base/errors.ts';
 
 /**
@@ -256,19 +257,6 @@ function readFile(path: string, required: boolean): Record<string, unknown> {
 }
 
 function nearest(key: string): string {
-  const wanted = key.toLowerCase().replace(/[^a-z]/g, '');
-  const close = Object.keys(settings).find((known) => distance(known.toLowerCase(), wanted) <= 2);
+  const close = closest(key.replace(/[^a-zA-Z]/g, ''), Object.keys(settings));
   return close ? `; did you mean ${close}?` : '';
-}
-
-/** How many letters to change, add or drop (Levenshtein). */
-export function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++)
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
-    row = next;
-  }
-  return row[b.length]!;
 }

@@ -1,0 +1,98 @@
+import { EngineError, messageOf } from '../base/errors.ts';
+import { type Command, didYouMean, helpFor, parseArguments, UsageError } from './command.ts';
+import { plain, printError } from './terminal.ts';
+
+interface Entry {
+  readonly about: string;
+  readonly load: () => Promise<Command>;
+}
+
+/** Every command, loaded when it is asked for: starting `berth ps` reads none of the others. */
+const commands: Readonly<Record<string, Entry>> = {
+  quickstart: {
+    about: 'from nothing to a container that serves a page, step by step',
+    load: async () => (await import('./commands/quickstart.ts')).quickstart,
+  },
+  run: {
+    about: 'create a container from an image and start it',
+    load: async () => (await import('./commands/run.ts')).run,
+  },
+  ps: { about: 'list containers', load: async () => (await import('./commands/ps.ts')).ps },
+  logs: { about: "show a container's output", load: async () => (await import('./commands/logs.ts')).logs },
+  exec: { about: 'run a command in a running container', load: async () => (await import('./commands/exec.ts')).exec },
+  start: { about: 'start stopped containers', load: async () => (await import('./commands/lifecycle.ts')).start },
+  stop: { about: 'stop running containers', load: async () => (await import('./commands/lifecycle.ts')).stop },
+  restart: {
+    about: 'stop containers and start them again',
+    load: async () => (await import('./commands/lifecycle.ts')).restart,
+  },
+  kill: { about: 'send a signal to containers', load: async () => (await import('./commands/lifecycle.ts')).kill },
+  rm: { about: 'remove containers', load: async () => (await import('./commands/lifecycle.ts')).rm },
+  inspect: {
+    about: 'show all that is known of a container or an image',
+    load: async () => (await import('./commands/inspect.ts')).inspect,
+  },
+  pull: { about: 'get an image from a registry', load: async () => (await import('./commands/images.ts')).pull },
+  load: { about: 'get images from an archive', load: async () => (await import('./commands/images.ts')).load },
+  images: { about: 'list images', load: async () => (await import('./commands/images.ts')).images },
+  tag: { about: 'give an image another name', load: async () => (await import('./commands/images.ts')).tag },
+  rmi: { about: 'remove images', load: async () => (await import('./commands/images.ts')).rmi },
+  engine: {
+    about: 'run, start, stop, install the engine',
+    load: async () => (await import('./commands/engine.ts')).engine,
+  },
+  doctor: {
+    about: 'check this machine, say what is wrong and the cure',
+    load: async () => (await import('./commands/doctor.ts')).doctor,
+  },
+  version: {
+    about: 'show the versions of the CLI and the engine',
+    load: async () => (await import('./commands/version.ts')).version,
+  },
+};
+
+/** Aliases that people type because docker has them. */
+const aliases: Readonly<Record<string, string>> = { ls: 'ps', image: 'images', remove: 'rm', status: 'ps' };
+
+/** Runs one command line and returns its exit code. */
+export async function runCli(args: readonly string[]): Promise<number> {
+  const [first, ...rest] = args;
+  if (first === undefined || first === 'help' || first === '--help' || first === '-h') {
+    const asked = commands[rest[0] ?? ''];
+    process.stdout.write(asked ? helpFor(await asked.load()) : overview());
+    return 0;
+  }
+  const name = first === '--version' || first === '-v' ? 'version' : (aliases[first] ?? first);
+  try {
+    const entry = commands[name];
+    if (!entry)
+      throw new UsageError(
+        `no such command: ${plain(first)}${didYouMean(first, Object.keys(commands))}`,
+        'berth --help',
+      );
+    const command = await entry.load();
+    const own = command.passThrough ? rest.slice(0, firstOperand(rest)) : rest;
+    if (own.includes('--help') || own.includes('-h')) {
+      process.stdout.write(helpFor(command));
+      return 0;
+    }
+    return await command.run(
+      parseArguments(name, command, first === '--version' || first === '-v' ? ['--short'] : rest),
+    );
+  } catch (error) {
+    printError(messageOf(error), error instanceof EngineError ? error.hint : undefined);
+    return error instanceof UsageError ? 125 : 1;
+  }
+}
+
+/** Where the options of a pass-through command surely end: at the first word without a dash that is no option's value. */
+function firstOperand(words: readonly string[]): number {
+  const at = words.findIndex((word, index) => !word.startsWith('-') && !(words[index - 1] ?? '').startsWith('-'));
+  return at < 0 ? words.length : at;
+}
+
+function overview(): string {
+  const width = Math.max(...Object.keys(commands).map((name) => name.length));
+  const lines = Object.entries(commands).map(([name, { about }]) => `  ${name.padEnd(width)}  ${about}`);
+  return `berth: containers, faster, and nothing is lost\n\nCommands:\n${lines.join('\n')}\n\n'berth COMMAND --help' tells more. Everything that speaks to Docker speaks to the engine:\n  export DOCKER_HOST=unix:///run/berth/berth.sock\n`;
+}

@@ -1,0 +1,45 @@
+/**
+ * What came from containers, images and registries is text, never a command to the terminal (S28): control characters go,
+ * except newline and tab.
+ */
+export function plain(text: string): string {
+  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '');
+}
+
+/** NO_COLOR is honoured, and nothing is coloured that is not read on a terminal. */
+function coloured(stream: NodeJS.WriteStream): boolean {
+  return stream.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== 'dumb';
+}
+
+const codes = { bold: '1', dim: '2', red: '31', green: '32', yellow: '33', cyan: '36' } as const;
+
+export function paint(colour: keyof typeof codes, text: string, stream: NodeJS.WriteStream = process.stdout): string {
+  return coloured(stream) ? `\x1b[${codes[colour]}m${text}\x1b[0m` : text;
+}
+
+/** `berth: what could not be done` and, below it, the next command to try. */
+export function printError(message: string, hint?: string): void {
+  process.stderr.write(`${paint('red', 'berth:', process.stderr)} ${plain(message)}\n`);
+  if (hint) process.stderr.write(`  try: ${plain(hint)}\n`);
+}
+
+/** Columns as wide as their widest cell; the last one is not padded. Nothing is cut: pipes and people both want it all. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const all = [head, ...rows].map((row) => row.map(plain));
+  const widths = head.map((_, column) => Math.max(...all.map((row) => row[column]!.length)));
+  const line = (row: readonly string[]) =>
+    row.map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(widths[column]! + 3))).join('');
+  return `${all.map((row, index) => (index === 0 ? paint('bold', line(row)) : line(row))).join('\n')}\n`;
+}
+
+/** `1.2 GB`, in powers of 1,000. */
+export function humanBytes(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}
