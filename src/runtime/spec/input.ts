@@ -30,6 +30,8 @@ export interface SpecInput {
   readonly init: string | undefined;
   /** Where containers go in the cgroup tree without `--cgroup-parent`: `/berth`. */
   readonly cgroupParent: string;
+  /** SELinux labels as `selinuxLabels` of selinux.ts made them at create; undefined where the kernel has no SELinux. */
+  readonly labels?: { readonly process: string; readonly mount: string } | undefined;
   readonly machine: Machine;
 }
 
@@ -128,6 +130,8 @@ export interface Machine {
   readonly appArmor: boolean;
   readonly selinux: boolean;
   readonly seccomp: boolean;
+  /** `thermal_throttle` directories of the processors, which tell a container what others do. */
+  readonly thermalPaths: readonly string[];
   /** /proc/sys names that exist, of those that `buildSpec` sets on its own. */
   readonly sysctls: ReadonlySet<string>;
   /** The runtime's: whether it knows the mount option `rro` (kernel 5.12 and crun 1.4, runc 1.1). */
