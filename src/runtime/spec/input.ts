@@ -7,7 +7,7 @@ import type { ContainerConfig, HostConfig } from '../../protocol/container.ts';
 export interface SpecInput {
   readonly id: string;
   readonly config: ContainerConfig;
-  /** As `adaptHostConfig` left it at create: defaults in place. */
+  /** As `checkHostConfig` of check.ts left it at create: defaults in place. */
   readonly hostConfig: HostConfig;
   /** The program and its arguments: entrypoint and command, resolved. Not empty. */
   readonly args: readonly string[];
@@ -118,6 +118,8 @@ export interface Machine {
   readonly controllers: ReadonlySet<string>;
   /** Whether swap is accounted. */
   readonly swapLimit: boolean;
+  /** Whether the I/O scheduler has weights. */
+  readonly blockWeight: boolean;
   /** Processors that are online. */
   readonly cpus: number;
   /** The processors and memory nodes that exist, as the kernel writes lists: `0-1`. */
