@@ -1,0 +1,135 @@
+import { check, libc } from './libc.ts';
+
+/** sys/mount.h and linux/mount.h: the numbers that are used here, under their own names. */
+export const mountFlags = {
+  MS_RDONLY: 0x1,
+  MS_NOSUID: 0x2,
+  MS_NODEV: 0x4,
+  MS_NOEXEC: 0x8,
+  MS_REMOUNT: 0x20,
+  MS_BIND: 0x1000,
+  MS_REC: 0x4000,
+  MS_PRIVATE: 0x40000,
+} as const;
+
+const MNT_DETACH = 2;
+const UMOUNT_NOFOLLOW = 8;
+const FSCONFIG_SET_FLAG = 0;
+const FSCONFIG_SET_STRING = 1;
+const FSCONFIG_CMD_CREATE = 6;
+const MOVE_MOUNT_F_EMPTY_PATH = 4;
+const numbers = { moveMount: 429, fsopen: 430, fsconfig: 431, fsmount: 432 } as const;
+const FSOPEN_CLOEXEC = 1;
+const FSMOUNT_CLOEXEC = 1;
+const AT_FDCWD = -100;
+
+export interface MountCall {
+  readonly source: string;
+  readonly target: string;
+  readonly type?: string;
+  readonly flags?: number;
+  /** The file system's own options, comma-separated. mount(2) cuts them at a page without a word. */
+  readonly data?: string;
+}
+
+/** A file system to be configured one option at a time, with no limit on their length and no escaping. */
+export interface NewMount {
+  readonly type: string;
+  readonly target: string;
+  /** In order; `true` for options without a value. */
+  readonly options: readonly (readonly [name: string, value: string | true])[];
+}
+
+/**
+ * mount(2), umount2(2), and the newer fsopen(2) family, for which libc gives no function on older systems: they go
+ * through syscall(2), whose numbers are the same on x86-64 and arm64.
+ */
+export class MountCalls {
+  readonly #mount = libc().func('int mount(const char*, const char*, const char*, unsigned long, const char*)');
+  readonly #umount2 = libc().func('int umount2(const char*, int)');
+  readonly #fsopen = libc().func('syscall', 'long', ['long', 'str', 'uint']);
+  readonly #fsconfig = libc().func('syscall', 'long', ['long', 'int', 'uint', 'str', 'str', 'int']);
+  readonly #fsmount = libc().func('syscall', 'long', ['long', 'int', 'uint', 'uint']);
+  readonly #moveMount = libc().func('syscall', 'long', ['long', 'int', 'str', 'int', 'str', 'uint']);
+  readonly #close = libc().func('int close(int)');
+
+  mount({ source, target, type, flags = 0, data }: MountCall): void {
+    check('mount', target, this.#mount(source, target, type ?? null, flags, data ?? null));
+  }
+
+  /** Never follows a symbolic link at `target`. `detach` takes it away now and cleans up when it is no longer busy. */
+  unmount(target: string, { detach = false } = {}): void {
+    check('umount2', target, this.#umount2(target, UMOUNT_NOFOLLOW | (detach ? MNT_DETACH : 0)));
+  }
+
+  /**
+   * The same on a thread of koffi's pool: the last unmount of a file system that can be written waits until what is
+   * below it is synced, and that can take long.
+   */
+  unmountLater(target: string, { detach = false } = {}): Promise<void> {
+    const flags = UMOUNT_NOFOLLOW | (detach ? MNT_DETACH : 0);
+    return new Promise((resolve, reject) => {
+      this.#umount2.async(target, flags, (error: unknown, result: number) => {
+        if (error) reject(error);
+        else {
+          // koffi carries errno from its thread to this callback.
+          try {
+            check('umount2', target, result);
+            resolve();
+          } catch (failed) {
+            reject(failed);
+          }
+        }
+      });
+    });
+  }
+
+  /** fsopen(2), one fsconfig(2) for each option, fsmount(2), move_mount(2). Throws SyscallError naming the step. */
+  mountNew({ type, target, options }: NewMount): void {
+    const { fsopen, fsconfig, fsmount, moveMount } = numbers;
+    const fs = check('fsopen', type, this.#fsopen(fsopen, type, FSOPEN_CLOEXEC));
+    try {
+      for (const [name, value] of options) {
+        const result =
+          value === true
+            ? this.#fsconfig(fsconfig, fs, FSCONFIG_SET_FLAG, name, null, 0)
+            : this.#fsconfig(fsconfig, fs, FSCONFIG_SET_STRING, name, value, 0);
+        check('fsconfig', value === true ? name : `${name}=${value}`, result);
+      }
+      check('fsconfig', target, this.#fsconfig(fsconfig, fs, FSCONFIG_CMD_CREATE, null, null, 0));
+      const mount = check('fsmount', target, this.#fsmount(fsmount, fs, FSMOUNT_CLOEXEC, 0));
+      try {
+        const moved = this.#moveMount(moveMount, mount, '', AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
+        check('move_mount', target, moved);
+      } finally {
+        this.#close(mount);
+      }
+    } finally {
+      this.#close(fs);
+    }
+  }
+}
+
+/** A line of /proc/self/mountinfo (proc(5)). */
+export interface MountInfo {
+  readonly target: string;
+  readonly type: string;
+  /** `shared:1`, `master:2`; empty when private. */
+  readonly propagation: readonly string[];
+  readonly superOptions: string;
+}
+
+/** Oldest first, so that what is mounted on top of something comes after it. */
+export function parseMountInfo(text: string): MountInfo[] {
+  const unescape = (field: string) =>
+    field.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => {
+      const [before = '', after = ''] = line.split(' - ');
+      const fields = before.split(' ');
+      const [type = '', , superOptions = ''] = after.split(' ');
+      return { target: unescape(fields[4] ?? ''), type, propagation: fields.slice(6), superOptions };
+    });
+}
