@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import koffi, { type IKoffiLib } from 'koffi';
+import koffi, { type LibraryHandle } from 'koffi';
 import { EngineError } from '../base/errors.ts';
 
 /** A system call that failed: `mount /var/lib/x: ENOENT`. Callers decide by `code` which errno is harmless. */
@@ -20,10 +20,10 @@ export class SyscallError extends EngineError {
   }
 }
 
-let loaded: IKoffiLib | undefined;
+let loaded: LibraryHandle | undefined;
 
 /** The C library. Loaded at the first use, so that importing this file does nothing; once in each thread. */
-export function libc(): IKoffiLib {
+export function libc(): LibraryHandle {
   loaded ??= koffi.load('libc.so.6');
   return loaded;
 }

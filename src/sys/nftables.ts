@@ -1,5 +1,6 @@
 import koffi from 'koffi';
 import { EngineError } from '../base/errors.ts';
+import { attributes, type NetlinkSocket } from './netlink.ts';
 
 /** A batch of nft commands was refused; nothing of it was applied. */
 export class NftablesError extends EngineError {
@@ -41,4 +42,22 @@ export class Nftables implements Disposable {
   [Symbol.dispose](): void {
     this.#free(this.#context);
   }
+}
+
+const NFT_MSG_NEWGEN = 0x0a0f;
+const NFT_MSG_GETGEN = 0x0a10;
+const NFTA_GEN_ID = 1;
+
+/** NETLINK_NETFILTER of linux/netlink.h. */
+export const netfilterProtocol = 12;
+
+/** The number that every committed transaction of anybody raises by one: equal means that nothing has changed. */
+export function generation(socket: NetlinkSocket): number {
+  const request = { type: NFT_MSG_GETGEN, flags: 0, body: Buffer.alloc(4), subject: 'nftables generation' };
+  for (const { type, body } of socket.request(request)) {
+    if (type !== NFT_MSG_NEWGEN) continue;
+    for (const attribute of attributes(body.subarray(4)))
+      if (attribute.type === NFTA_GEN_ID) return attribute.value.readUInt32BE();
+  }
+  throw new NftablesError('the kernel told no generation');
 }

@@ -1,0 +1,148 @@
+import { EngineError } from '../base/errors.ts';
+
+export interface Subnet {
+  readonly base: number;
+  readonly prefixLength: number;
+}
+
+export function parseSubnet(text: string): Subnet {
+  const [address = '', length = ''] = text.split('/');
+  const base = parseAddress(address);
+  const prefixLength = Number(length);
+  if (base === undefined || !/^\d{1,2}$/.test(length) || prefixLength < 8 || prefixLength > 30)
+    throw new EngineError('invalid', `invalid subnet ${text}: an IPv4 subnet from /8 to /30 is needed`);
+  return { base: (base & mask(prefixLength)) >>> 0, prefixLength };
+}
+
+export const formatSubnet = ({ base, prefixLength }: Subnet) => `${formatAddress(base)}/${prefixLength}`;
+
+export function parseAddress(text: string): number | undefined {
+  const parts = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(text)?.slice(1).map(Number);
+  if (!parts || parts.some((part) => part > 255)) return undefined;
+  return parts.reduce((sum, part) => sum * 256 + part, 0);
+}
+
+export const formatAddress = (address: number) =>
+  [address >>> 24, (address >>> 16) & 255, (address >>> 8) & 255, address & 255].join('.');
+
+const mask = (prefixLength: number) => (0xffffffff << (32 - prefixLength)) >>> 0;
+const last = ({ base, prefixLength }: Subnet) => (base | ~mask(prefixLength)) >>> 0;
+
+export const overlap = (a: Subnet, b: Subnet) => a.base <= last(b) && b.base <= last(a);
+
+/** What the default bridge may use when none is configured, in this order. Docker's own 172.17.0.0/16 is not among them. */
+const candidates = [
+  ...[29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 30, 31, 19, 18].map((second) => `172.${second}.0.0/16`),
+  ...Array.from({ length: 16 }, (_, index) => `192.168.${index * 16}.0/20`),
+].map(parseSubnet);
+
+/** The first candidate that no route of the host and no resolver of it lies in. */
+export function chooseSubnet(routes: readonly Subnet[], addresses: readonly string[]): Subnet {
+  const used = [
+    ...routes,
+    ...addresses.flatMap((address) => {
+      const base = parseAddress(address);
+      return base === undefined ? [] : [{ base, prefixLength: 32 }];
+    }),
+  ];
+  const free = candidates.find((candidate) => !used.some((subnet) => overlap(candidate, subnet)));
+  if (!free)
+    throw new EngineError(
+      'unavailable',
+      'no free subnet for the default bridge: every private range has a route on this host',
+      {
+        hint: 'set the subnet of the default bridge in the configuration',
+      },
+    );
+  return free;
+}
+
+/** The routes in /proc/net/route, without the default one. */
+export function parseRoutes(table: string): Subnet[] {
+  return table
+    .split('\n')
+    .slice(1)
+    .flatMap((line) => {
+      const [, destination, , , , , , netmask] = line.trim().split(/\s+/);
+      if (!destination || !netmask) return [];
+      const ones = swap(Number.parseInt(netmask, 16)).toString(2).replaceAll('0', '').length;
+      return ones === 0 ? [] : [{ base: swap(Number.parseInt(destination, 16)), prefixLength: ones }];
+    });
+}
+
+const swap = (word: number) =>
+  (((word & 0xff) << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24)) >>> 0;
+
+/**
+ * The addresses of a subnet: the gateway has the first. The next one is given, not the lowest: what was just freed
+ * may still stand in a neighbour's ARP cache or in a connection's NAT state.
+ */
+export class AddressPool {
+  readonly subnet: Subnet;
+  readonly gateway: string;
+  readonly #first: number;
+  readonly #last: number;
+  readonly #used = new Set<number>();
+  #next: number;
+
+  constructor(subnet: Subnet) {
+    this.subnet = subnet;
+    this.gateway = formatAddress(subnet.base + 1);
+    this.#first = subnet.base + 2;
+    this.#last = last(subnet) - 1;
+    this.#next = this.#first;
+  }
+
+  get used(): number {
+    return this.#used.size;
+  }
+
+  take(): string {
+    if (this.#used.size > this.#last - this.#first)
+      throw new EngineError(
+        'unavailable',
+        `no available IPv4 addresses on this network's address pools: bridge (${formatSubnet(this.subnet)})`,
+        {
+          hint: 'remove containers that are no longer needed, or configure a larger subnet',
+        },
+      );
+    while (this.#used.has(this.#next)) this.#advance();
+    const taken = this.#next;
+    this.#used.add(taken);
+    this.#advance();
+    return formatAddress(taken);
+  }
+
+  /** An address that an endpoint already has. The search goes on above it. */
+  claim(address: string): void {
+    const value = parseAddress(address);
+    if (value === undefined || value < this.#first || value > this.#last) return;
+    this.#used.add(value);
+    if (value >= this.#next) {
+      this.#next = value;
+      this.#advance();
+    }
+  }
+
+  release(address: string): void {
+    const value = parseAddress(address);
+    if (value !== undefined) this.#used.delete(value);
+  }
+
+  #advance(): void {
+    this.#next = this.#next >= this.#last ? this.#first : this.#next + 1;
+  }
+}
+
+/** Docker's way: 02:42 and the address, so that an address that comes back has the MAC that neighbours remember. */
+export function macOf(address: string): string {
+  return ['02', '42', ...address.split('.').map((part) => Number(part).toString(16).padStart(2, '0'))].join(':');
+}
+
+export function parseMac(text: string): string {
+  const value = text.toLowerCase().replaceAll('-', ':');
+  const first = Number.parseInt(value.slice(0, 2), 16);
+  if (!/^[\da-f]{2}(:[\da-f]{2}){5}$/.test(value) || first % 2 === 1 || value === '00:00:00:00:00:00')
+    throw new EngineError('invalid', `invalid MAC address: ${text}`);
+  return value;
+}

@@ -1,0 +1,91 @@
+import { mkdirSync } from 'node:fs';
+import { messageOf } from '../base/errors.ts';
+import { NetlinkSocket } from '../sys/netlink.ts';
+import { generation, Nftables, netfilterProtocol } from '../sys/nftables.ts';
+import { Sandboxes, type SandboxRequest } from './sandboxes.ts';
+import type { WorkerConfig } from './worker-protocol.ts';
+
+/** What is ours in the kernel, seen from the network worker's thread. */
+export class KernelState {
+  readonly sandboxes: Sandboxes;
+  readonly #config: WorkerConfig;
+  readonly #netfilter = new NetlinkSocket(netfilterProtocol);
+  #nftables: Nftables | undefined;
+  /** The generation after our last transaction, or undefined when somebody else's came in between. */
+  #generation: number | undefined;
+  /** How our table is listed when it is whole. Made by the audit after a change of ours, when nobody else changed anything. */
+  #listing: string | undefined;
+
+  constructor(config: WorkerConfig) {
+    this.#config = config;
+    this.sandboxes = new Sandboxes(config);
+    mkdirSync(config.namespaces, { recursive: true, mode: 0o700 });
+  }
+
+  setup(table: string) {
+    const { forwardingEnabled } = this.sandboxes.ensureBridge();
+    this.rules(table);
+    return { forwardingEnabled };
+  }
+
+  create(request: SandboxRequest): void {
+    this.sandboxes.create(request);
+  }
+
+  rules(script: string): void {
+    const before = generation(this.#netfilter);
+    const unseen = this.#generation !== undefined && this.#generation !== before;
+    this.#nft().run(script);
+    this.#listing = undefined;
+    // A change by others that the audit has not looked at yet must stay visible to it.
+    const after = generation(this.#netfilter);
+    this.#generation = unseen || after !== before + 1 ? undefined : after;
+  }
+
+  sweep(paths: readonly string[], veths: readonly string[]) {
+    return { gone: this.sandboxes.sweep(this.#config.namespaces, new Set(paths), new Set(veths)) };
+  }
+
+  audit(veths: ReadonlySet<string>) {
+    const mended: string[] = [];
+    const { created, forwardingEnabled } = this.sandboxes.ensureBridge();
+    if (created) {
+      mended.push(`bridge ${this.#config.bridge}`);
+      this.sandboxes.attach(veths);
+    }
+    if (forwardingEnabled) mended.push('ip_forward');
+
+    const now = generation(this.#netfilter);
+    if (now === this.#generation) {
+      this.#listing ??= this.#list();
+      return { tableIntact: true, rulesChanged: false, mended };
+    }
+    const tableIntact = this.#listing !== undefined && this.#listing === this.#list();
+    if (tableIntact) this.#generation = now;
+    return { tableIntact, rulesChanged: true, mended };
+  }
+
+  teardown(): void {
+    this.rules(`table inet ${this.#config.table}\ndelete table inet ${this.#config.table}\n`);
+    this.sandboxes.removeBridge();
+  }
+
+  #nft(): Nftables {
+    this.#nftables ??= new Nftables();
+    return this.#nftables;
+  }
+
+  #list(): string {
+    try {
+      // Elements of a map are listed in the order of their hashes, which is another after each change of the table's size.
+      return this.#nft()
+        .run(`list table inet ${this.#config.table}`)
+        .split(/[\n,]/)
+        .map((line) => line.trim())
+        .sort()
+        .join('\n');
+    } catch (error) {
+      return messageOf(error);
+    }
+  }
+}

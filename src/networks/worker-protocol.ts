@@ -1,0 +1,42 @@
+import type { BridgeConfig, SandboxRequest } from './sandboxes.ts';
+
+export interface WorkerConfig extends BridgeConfig {
+  readonly table: string;
+  readonly namespaces: string;
+}
+
+/** What the engine's main thread asks of the network worker. Carried out one after the other, in the order sent. */
+export interface Operations {
+  /** Bridge, forwarding and table. */
+  setup: { in: { readonly table: string }; out: { readonly forwardingEnabled: boolean } };
+  create: { in: SandboxRequest; out: void };
+  sysctls: { in: { readonly path: string; readonly sysctls: Readonly<Record<string, string>> }; out: void };
+  drop: { in: { readonly path: string }; out: void };
+  /** One transaction. */
+  rules: { in: { readonly script: string }; out: void };
+  /** Everything of ours but this goes. */
+  sweep: {
+    in: { readonly paths: readonly string[]; readonly veths: readonly string[] };
+    out: { readonly gone: readonly string[] };
+  };
+  /** Has anybody changed what is ours? Mends bridge, ports and forwarding; the table is the caller's to send again. */
+  audit: {
+    in: { readonly veths: readonly string[] };
+    out: { readonly tableIntact: boolean; readonly rulesChanged: boolean; readonly mended: readonly string[] };
+  };
+  teardown: { in: Record<string, never>; out: void };
+}
+
+export type OperationName = keyof Operations;
+
+export interface WorkerRequest<N extends OperationName = OperationName> {
+  readonly id: number;
+  readonly name: N;
+  readonly input: Operations[N]['in'];
+}
+
+export interface WorkerAnswer {
+  readonly id: number;
+  readonly output?: unknown;
+  readonly error?: { readonly message: string; readonly code: string | undefined };
+}

@@ -1,0 +1,29 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import { codeOf, messageOf } from '../base/errors.ts';
+import { KernelState } from './kernel-state.ts';
+import type { OperationName, Operations, WorkerAnswer, WorkerConfig, WorkerRequest } from './worker-protocol.ts';
+
+/** The network worker: the one thread that speaks rtnetlink and nftables, and that enters network namespaces. */
+const config: WorkerConfig = workerData;
+const state = new KernelState(config);
+
+const operations: { [N in OperationName]: (input: Operations[N]['in']) => Operations[N]['out'] } = {
+  setup: ({ table }) => state.setup(table),
+  create: (request) => state.create(request),
+  sysctls: ({ path, sysctls }) => state.sandboxes.setSysctls(path, sysctls),
+  drop: ({ path }) => state.sandboxes.drop(path),
+  rules: ({ script }) => state.rules(script),
+  sweep: ({ paths, veths }) => state.sweep(paths, veths),
+  audit: ({ veths }) => state.audit(new Set(veths)),
+  teardown: () => state.teardown(),
+};
+
+parentPort?.on('message', (request: WorkerRequest) => parentPort?.postMessage(answer(request)));
+
+function answer<N extends OperationName>({ id, name, input }: WorkerRequest<N>): WorkerAnswer {
+  try {
+    return { id, output: operations[name](input) };
+  } catch (error) {
+    return { id, error: { message: messageOf(error), code: codeOf(error) } };
+  }
+}

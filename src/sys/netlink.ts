@@ -1,0 +1,335 @@
+import { check, errnoName, libc, SyscallError } from './libc.ts';
+
+/** linux/netlink.h, linux/rtnetlink.h, linux/if_link.h: the numbers that are used here, under their own names. */
+export const nl = {
+  NLMSG_ERROR: 2,
+  NLMSG_DONE: 3,
+  NLM_F_REQUEST: 0x1,
+  NLM_F_ACK: 0x4,
+  NLM_F_DUMP: 0x300,
+  NLM_F_REPLACE: 0x100,
+  NLM_F_EXCL: 0x200,
+  NLM_F_CREATE: 0x400,
+  RTM_NEWLINK: 16,
+  RTM_DELLINK: 17,
+  RTM_GETLINK: 18,
+  RTM_SETLINK: 19,
+  RTM_NEWADDR: 20,
+  RTM_GETADDR: 22,
+  RTM_NEWROUTE: 24,
+  IFF_UP: 1,
+  IFLA_ADDRESS: 1,
+  IFLA_IFNAME: 3,
+  IFLA_MTU: 4,
+  IFLA_MASTER: 10,
+  IFLA_PROTINFO: 12,
+  IFLA_LINKINFO: 18,
+  IFLA_NET_NS_FD: 28,
+  IFLA_INFO_KIND: 1,
+  IFLA_INFO_DATA: 2,
+  IFLA_BRPORT_MODE: 4,
+  VETH_INFO_PEER: 1,
+  IFA_ADDRESS: 1,
+  IFA_LOCAL: 2,
+  RTA_OIF: 4,
+  RTA_GATEWAY: 5,
+} as const;
+
+const NLA_F_NESTED = 0x8000;
+const AF_NETLINK = 16;
+const AF_INET = 2;
+const AF_BRIDGE = 7;
+const SOCK_RAW_CLOEXEC = 3 | 0o2000000;
+const headerSize = 16;
+
+const align = (length: number) => (length + 3) & ~3;
+
+/** One attribute: length, type, value, padded to four bytes. */
+export function attribute(type: number, value: Uint8Array): Buffer {
+  const out = Buffer.alloc(align(4 + value.length));
+  out.writeUInt16LE(4 + value.length, 0);
+  out.writeUInt16LE(type, 2);
+  out.set(value, 4);
+  return out;
+}
+
+export const nested = (type: number, ...attributes: Buffer[]) =>
+  attribute(type | NLA_F_NESTED, Buffer.concat(attributes));
+
+export const text = (type: number, value: string) => attribute(type, Buffer.from(`${value}\0`));
+
+export function uint32(type: number, value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(value);
+  return attribute(type, bytes);
+}
+
+export const ipv4 = (address: string) => Buffer.from(address.split('.').map(Number));
+export const mac = (address: string) => Buffer.from(address.replaceAll(':', ''), 'hex');
+
+/** A request before it has its length and sequence number. */
+export interface NetlinkRequest {
+  readonly type: number;
+  readonly flags: number;
+  readonly body: Buffer;
+  /** For the message of an error: `veth bth0a1b`. */
+  readonly subject: string;
+}
+
+/** struct ifinfomsg. */
+function linkHeader({ family = 0, index = 0, flags = 0, change = 0 } = {}): Buffer {
+  const out = Buffer.alloc(16);
+  out.writeUInt8(family, 0);
+  out.writeInt32LE(index, 4);
+  out.writeUInt32LE(flags, 8);
+  out.writeUInt32LE(change, 12);
+  return out;
+}
+
+const linkKind = (kind: string, ...data: Buffer[]) =>
+  nested(
+    nl.IFLA_LINKINFO,
+    text(nl.IFLA_INFO_KIND, kind),
+    ...(data.length > 0 ? [nested(nl.IFLA_INFO_DATA, ...data)] : []),
+  );
+
+/** The messages of rtnetlink(7) that a bridge with veth pairs needs, as data. */
+export const routeRequests = {
+  addBridge: (name: string, options: { readonly mac: string; readonly mtu: number }): NetlinkRequest => ({
+    type: nl.RTM_NEWLINK,
+    flags: nl.NLM_F_CREATE | nl.NLM_F_EXCL,
+    // The address is set so that it is not the lowest of the ports' any more, and does not change as they come and go.
+    body: Buffer.concat([
+      linkHeader({ flags: nl.IFF_UP, change: nl.IFF_UP }),
+      text(nl.IFLA_IFNAME, name),
+      attribute(nl.IFLA_ADDRESS, mac(options.mac)),
+      uint32(nl.IFLA_MTU, options.mtu),
+      linkKind('bridge'),
+    ]),
+    subject: `bridge ${name}`,
+  }),
+
+  /** The host's end is up and a port of `master`, its peer is in the namespace, in one step: no half of it can stay. */
+  addVeth: (options: {
+    readonly name: string;
+    readonly master: number;
+    readonly mtu: number;
+    readonly peer: { readonly name: string; readonly mac: string; readonly namespace: number };
+  }): NetlinkRequest => ({
+    type: nl.RTM_NEWLINK,
+    flags: nl.NLM_F_CREATE | nl.NLM_F_EXCL,
+    body: Buffer.concat([
+      linkHeader({ flags: nl.IFF_UP, change: nl.IFF_UP }),
+      text(nl.IFLA_IFNAME, options.name),
+      uint32(nl.IFLA_MTU, options.mtu),
+      uint32(nl.IFLA_MASTER, options.master),
+      linkKind(
+        'veth',
+        nested(
+          nl.VETH_INFO_PEER,
+          linkHeader(),
+          text(nl.IFLA_IFNAME, options.peer.name),
+          uint32(nl.IFLA_MTU, options.mtu),
+          attribute(nl.IFLA_ADDRESS, mac(options.peer.mac)),
+          uint32(nl.IFLA_NET_NS_FD, options.peer.namespace),
+        ),
+      ),
+    ]),
+    subject: `veth ${options.name}`,
+  }),
+
+  linkUp: (index: number): NetlinkRequest => ({
+    type: nl.RTM_NEWLINK,
+    flags: 0,
+    body: linkHeader({ index, flags: nl.IFF_UP, change: nl.IFF_UP }),
+    subject: `link ${index}`,
+  }),
+
+  setMaster: (index: number, master: number): NetlinkRequest => ({
+    type: nl.RTM_NEWLINK,
+    flags: 0,
+    body: Buffer.concat([linkHeader({ index, flags: nl.IFF_UP, change: nl.IFF_UP }), uint32(nl.IFLA_MASTER, master)]),
+    subject: `link ${index}`,
+  }),
+
+  /** A frame may leave by the port it came from: a container that reaches itself through its published port. */
+  hairpin: (index: number): NetlinkRequest => ({
+    type: nl.RTM_SETLINK,
+    flags: 0,
+    body: Buffer.concat([
+      linkHeader({ family: AF_BRIDGE, index }),
+      nested(nl.IFLA_PROTINFO, attribute(nl.IFLA_BRPORT_MODE, Buffer.of(1))),
+    ]),
+    subject: `bridge port ${index}`,
+  }),
+
+  deleteLink: (index: number): NetlinkRequest => ({
+    type: nl.RTM_DELLINK,
+    flags: 0,
+    body: linkHeader({ index }),
+    subject: `link ${index}`,
+  }),
+
+  links: (): NetlinkRequest => ({ type: nl.RTM_GETLINK, flags: nl.NLM_F_DUMP, body: linkHeader(), subject: 'links' }),
+
+  link: (name: string): NetlinkRequest => ({
+    type: nl.RTM_GETLINK,
+    flags: 0,
+    body: Buffer.concat([linkHeader(), text(nl.IFLA_IFNAME, name)]),
+    subject: `link ${name}`,
+  }),
+
+  addAddress: (index: number, address: string, prefixLength: number): NetlinkRequest => ({
+    type: nl.RTM_NEWADDR,
+    flags: nl.NLM_F_CREATE | nl.NLM_F_REPLACE,
+    body: Buffer.concat([
+      addressHeader(index, prefixLength),
+      attribute(nl.IFA_LOCAL, ipv4(address)),
+      attribute(nl.IFA_ADDRESS, ipv4(address)),
+    ]),
+    subject: `address ${address}/${prefixLength}`,
+  }),
+
+  addDefaultRoute: (index: number, gateway: string): NetlinkRequest => ({
+    type: nl.RTM_NEWROUTE,
+    flags: nl.NLM_F_CREATE | nl.NLM_F_EXCL,
+    body: Buffer.concat([routeHeader(), attribute(nl.RTA_GATEWAY, ipv4(gateway)), uint32(nl.RTA_OIF, index)]),
+    subject: `default route by ${gateway}`,
+  }),
+};
+
+/** struct ifaddrmsg. */
+function addressHeader(index: number, prefixLength: number): Buffer {
+  const out = Buffer.alloc(8);
+  out.writeUInt8(AF_INET, 0);
+  out.writeUInt8(prefixLength, 1);
+  out.writeUInt32LE(index, 4);
+  return out;
+}
+
+/** struct rtmsg: a unicast route of the main table, made at boot (RTPROT_BOOT, as ip(8) does). */
+function routeHeader(): Buffer {
+  const out = Buffer.alloc(12);
+  out.writeUInt8(AF_INET, 0);
+  out.writeUInt8(254, 4);
+  out.writeUInt8(3, 5);
+  out.writeUInt8(1, 7);
+  return out;
+}
+
+export interface Link {
+  readonly index: number;
+  readonly name: string;
+  readonly master: number | undefined;
+  readonly up: boolean;
+}
+
+export function parseLink(body: Buffer): Link {
+  let name = '';
+  let master: number | undefined;
+  for (const { type, value } of attributes(body.subarray(16))) {
+    if (type === nl.IFLA_IFNAME) name = value.toString('latin1').replace(/\0.*$/, '');
+    if (type === nl.IFLA_MASTER) master = value.readUInt32LE();
+  }
+  return { index: body.readInt32LE(4), name, master, up: (body.readUInt32LE(8) & nl.IFF_UP) !== 0 };
+}
+
+export function* attributes(bytes: Buffer): Generator<{ readonly type: number; readonly value: Buffer }> {
+  for (let at = 0; at + 4 <= bytes.length; ) {
+    const length = bytes.readUInt16LE(at);
+    if (length < 4 || at + length > bytes.length) return;
+    yield { type: bytes.readUInt16LE(at + 2) & 0x3fff, value: bytes.subarray(at + 4, at + length) };
+    at += align(length);
+  }
+}
+
+export interface NetlinkMessage {
+  readonly type: number;
+  readonly sequence: number;
+  readonly body: Buffer;
+}
+
+/** Puts requests one after the other in one buffer, numbered from `sequence`. */
+export function encode(requests: readonly NetlinkRequest[], sequence: number): Buffer {
+  const out: Buffer[] = [];
+  for (const [offset, request] of requests.entries()) {
+    const header = Buffer.alloc(headerSize);
+    header.writeUInt32LE(headerSize + request.body.length, 0);
+    header.writeUInt16LE(request.type, 4);
+    const answer = (request.flags & nl.NLM_F_DUMP) === nl.NLM_F_DUMP ? 0 : nl.NLM_F_ACK;
+    header.writeUInt16LE(request.flags | nl.NLM_F_REQUEST | answer, 6);
+    header.writeUInt32LE(sequence + offset, 8);
+    out.push(header, request.body, Buffer.alloc(align(request.body.length) - request.body.length));
+  }
+  return Buffer.concat(out);
+}
+
+export function* decode(bytes: Buffer): Generator<NetlinkMessage> {
+  for (let at = 0; at + headerSize <= bytes.length; ) {
+    const length = bytes.readUInt32LE(at);
+    if (length < headerSize || at + length > bytes.length) return;
+    yield {
+      type: bytes.readUInt16LE(at + 4),
+      sequence: bytes.readUInt32LE(at + 8),
+      body: bytes.subarray(at + headerSize, at + length),
+    };
+    at += align(length);
+  }
+}
+
+/**
+ * netlink(7): a socket that belongs to the network namespace in which it was made, whichever thread uses it later.
+ * Calls block while the kernel's lock is held by others: not for the main thread.
+ */
+export class NetlinkSocket implements Disposable {
+  readonly #fd: number;
+  readonly #close = libc().func('int close(int)');
+  readonly #send = libc().func('long send(int, const uint8_t*, size_t, int)');
+  readonly #receive = libc().func('long recv(int, uint8_t*, size_t, int)');
+  readonly #buffer = Buffer.alloc(64 * 1024);
+  #sequence = 1;
+
+  constructor(protocol: number) {
+    this.#fd = check(
+      'socket',
+      'AF_NETLINK',
+      libc().func('int socket(int, int, int)')(AF_NETLINK, SOCK_RAW_CLOEXEC, protocol),
+    );
+  }
+
+  /** Sends all in one message and waits for every answer. Throws the first refusal; later requests may have been done. */
+  request(...requests: NetlinkRequest[]): NetlinkMessage[] {
+    const first = this.#sequence;
+    this.#sequence += requests.length;
+    const bytes = encode(requests, first);
+    check('send', requests[0]?.subject ?? 'netlink', this.#send(this.#fd, bytes, bytes.length, 0));
+
+    const answers: NetlinkMessage[] = [];
+    const waiting = new Set(requests.keys());
+    let failed: SyscallError | undefined;
+    while (waiting.size > 0) {
+      const length = check('recv', 'netlink', this.#receive(this.#fd, this.#buffer, this.#buffer.length, 0));
+      for (const message of decode(this.#buffer.subarray(0, length))) {
+        const at = message.sequence - first;
+        // The late answer of a request that was given up.
+        if (at < 0 || at >= requests.length) continue;
+        if (message.type === nl.NLMSG_ERROR) {
+          const errno = -message.body.readInt32LE(0);
+          if (errno !== 0) failed ??= refusal(requests[at], errno);
+          waiting.delete(at);
+        } else if (message.type === nl.NLMSG_DONE) waiting.delete(at);
+        else answers.push({ ...message, body: Buffer.from(message.body) });
+      }
+    }
+    if (failed) throw failed;
+    return answers;
+  }
+
+  [Symbol.dispose](): void {
+    this.#close(this.#fd);
+  }
+}
+
+function refusal(request: NetlinkRequest | undefined, errno: number): SyscallError {
+  return new SyscallError('netlink', request?.subject ?? errnoName(errno), errno);
+}
