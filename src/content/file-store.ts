@@ -9,7 +9,8 @@ import { DigestLock } from './digest-lock.ts';
 import { diskError, mismatch, noSuchBlob, tooLarge } from './errors.ts';
 import { FileIngest } from './file-ingest.ts';
 import { PresentIngest } from './present-ingest.ts';
-import type { ContentStore, Ingest } from './store.ts';
+import { receive } from './receive.ts';
+import type { ContentStore, Ingest, ReceiveOptions } from './store.ts';
 
 /** How long bytes of a broken transfer wait for its next attempt. */
 const partialLife = 7 * 24 * 60 * 60 * 1000;
@@ -113,6 +114,12 @@ export class FileContentStore implements ContentStore {
     await ingest.write(content);
     await ingest.commit();
     return digest;
+  }
+
+  async receive(body: AsyncIterable<Uint8Array>, options: ReceiveOptions): Promise<Digest> {
+    await this.#prepare();
+    const folder = join(this.#deps.root, 'ingest');
+    return await receive({ folder, targetOf: (digest) => this.#fileOf(digest) }, body, options);
   }
 
   async remove(digest: Digest): Promise<void> {

@@ -40,6 +40,18 @@ export interface ContentStore {
    */
   ingest(digest: Digest, size: number, options?: { readonly signal?: AbortSignal }): Promise<Ingest>;
   put(content: Uint8Array): Promise<Digest>;
+  /**
+   * Takes a blob whose digest (sha256) nobody knows until it is here whole. A store without this is for small blobs only.
+   */
+  receive?(body: AsyncIterable<Uint8Array>, options: ReceiveOptions): Promise<Digest>;
   remove(digest: Digest): Promise<void>;
   digests(): Promise<readonly Digest[]>;
+}
+
+export interface ReceiveOptions {
+  /** Bytes that are expected; for messages. */
+  readonly size: number;
+  /** Told before the blob can be seen. */
+  readonly onDigest?: (digest: Digest) => void;
+  readonly signal?: AbortSignal;
 }

@@ -50,6 +50,8 @@ export interface ImageUsers {
 
 export interface PullOptions {
   readonly platform?: Platform;
+  /** Every tag of the repository; the name has none then. */
+  readonly allTags?: boolean;
   readonly credentials?: Credentials;
   readonly signal?: AbortSignal;
 }
