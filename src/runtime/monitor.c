@@ -1,0 +1,941 @@
+/*
+ * The monitor: one small process for each container and each exec session. It starts the OCI runtime, owns the
+ * process's stdio, log and exit status, and outlives the engine (docs/decisions/monitor.md).
+ *
+ *   monitor key=value... -- runtime argument...
+ *
+ * Descriptors at start: 0-2 /dev/null, 3 the engine's control connection, 4 a listening unix socket in `dir`, 5.. one
+ * stream for each entry of `attach`. Control lines to the engine are JSON, one object a line: started, failed, exit.
+ * Lines from the engine: `resize ROWS COLUMNS`, `abort` (while starting).
+ * A connection to the socket begins with `control\n` or `attach [i][o][e]\n`; an attach is answered by one `+`.
+ *
+ * Linux and libc only. Must compile with tcc and gcc; no stdio streams and no malloc, because there are hundreds of these.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h> /* rename only */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+  CONTROL_FD = 3,
+  LISTEN_FD = 4,
+  ATTACH_FD = 5,
+  CHUNK = 65536,
+  HEADER = 8,
+  LINE = 16384,          /* Docker splits longer lines */
+  LOG_BUFFER = 131072,   /* more than one line of LINE bytes that all need six-byte escapes */
+  MAX_CLIENTS = 256,
+  PENDING_LIMIT = 1 << 20,
+  QUIET_MS = 100,        /* how long a pipe that outsiders hold open must be silent after the exit */
+  DRAIN_MS = 2000,       /* the exit is told by then, whatever holds the pipes */
+  IDLE_MS = 1000
+};
+
+enum state { STARTING, RUNNING, EXITED, DONE };
+enum kind { HELLO, CONTROL, STREAM };
+
+struct client {
+  int fd;
+  unsigned char kind, in, streams; /* streams: bit 0 stdout, bit 1 stderr */
+  unsigned char in_ended, out_dead, out_ended;
+  unsigned char line_length;
+  char line[61];
+  char *pending;
+  uint32_t offset, length, capacity;
+};
+
+struct line {
+  char *bytes;
+  uint32_t length;
+  int continues; /* the last piece had no newline, the next one keeps its time */
+  struct timespec since;
+};
+
+static struct {
+  const char *id, *pid_file, *log, *oom;
+  int stdin_mode; /* 0 none, 1 open, 2 once */
+  int tty, rows, columns, exit_file;
+  long long log_size;
+  int log_files;
+} option;
+
+static enum state state;
+static int listening = LISTEN_FD, signals = -1, input = -1, console = -1;
+static int output[2] = {-1, -1}; /* a terminal's master is output[0] and input */
+static pid_t runtime_pid, pid;
+static int exit_code, oom_killed, told;
+static char started_at[40], exited_at[40], ticks[24];
+static int64_t exited_ms, last_output_ms;
+
+static struct client clients[MAX_CLIENTS];
+static int client_count;
+
+static char *chunk, *stdin_bytes, *log_bytes;
+static uint32_t stdin_offset, stdin_length, log_length;
+static struct line lines[2];
+static int log_fd = -1;
+static long long log_at;
+static unsigned long long log_dropped;
+static int memory_used;
+
+/* ---- small things ---- */
+
+static int64_t now_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static char *put(char *to, const char *text) {
+  while (*text) *to++ = *text++;
+  return to;
+}
+
+static char *put_number(char *to, unsigned long long value, int width) {
+  char digits[24];
+  int n = 0;
+  do digits[n++] = (char)('0' + value % 10), value /= 10;
+  while (value || n < width);
+  while (n) *to++ = digits[--n];
+  return to;
+}
+
+/* RFC 3339 in UTC with nine digits. The date is computed once a second. */
+static char *put_time(char *to, const struct timespec *t) {
+  static time_t second = -1;
+  static char date[21];
+  if (t->tv_sec != second) {
+    struct tm tm;
+    gmtime_r(&t->tv_sec, &tm);
+    char *p = put_number(date, (unsigned)tm.tm_year + 1900, 4);
+    *p++ = '-';
+    p = put_number(p, (unsigned)tm.tm_mon + 1, 2);
+    *p++ = '-';
+    p = put_number(p, (unsigned)tm.tm_mday, 2);
+    *p++ = 'T';
+    p = put_number(p, (unsigned)tm.tm_hour, 2);
+    *p++ = ':';
+    p = put_number(p, (unsigned)tm.tm_min, 2);
+    *p++ = ':';
+    p = put_number(p, (unsigned)tm.tm_sec, 2);
+    *p++ = '.';
+    *p = 0;
+    second = t->tv_sec;
+  }
+  to = put(to, date);
+  to = put_number(to, (unsigned long long)t->tv_nsec, 9);
+  *to++ = 'Z';
+  return to;
+}
+
+static void stamp(char *to) {
+  struct timespec t;
+  clock_gettime(CLOCK_REALTIME, &t);
+  *put_time(to, &t) = 0;
+}
+
+static long read_file(const char *path, char *to, size_t size) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0) return -1;
+  size_t n = 0;
+  while (n < size - 1) {
+    ssize_t got = read(fd, to + n, size - 1 - n);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) break;
+    n += (size_t)got;
+  }
+  close(fd);
+  to[n] = 0;
+  return (long)n;
+}
+
+static void shut(int *fd) {
+  if (*fd >= 0) close(*fd);
+  *fd = -1;
+}
+
+/* ---- JSON as Go's encoder writes it ---- */
+
+/* The length of the valid UTF-8 sequence at p, or 0. */
+static int utf8_length(const unsigned char *p, size_t n) {
+  unsigned char c = p[0];
+  int length = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
+  unsigned char low = 0x80, high = 0xbf;
+  if (c < 0xc2 || c > 0xf4 || (size_t)length > n) return 0;
+  if (c == 0xe0) low = 0xa0;
+  else if (c == 0xed) high = 0x9f; /* no surrogates */
+  else if (c == 0xf0) low = 0x90;
+  else if (c == 0xf4) high = 0x8f;
+  if (p[1] < low || p[1] > high) return 0;
+  for (int i = 2; i < length; i++)
+    if ((p[i] & 0xc0) != 0x80) return 0;
+  return length;
+}
+
+/* At most six bytes for each byte of the text. */
+static char *put_json(char *to, const char *text, size_t n) {
+  static const char hex[] = "0123456789abcdef";
+  const unsigned char *p = (const unsigned char *)text, *end = p + n;
+  while (p < end) {
+    const unsigned char *plain = p;
+    while (p < end && *p >= 0x20 && *p < 0x80 && *p != '"' && *p != '\\' && *p != '<' && *p != '>' && *p != '&') p++;
+    if (p > plain) {
+      memcpy(to, plain, (size_t)(p - plain));
+      to += p - plain;
+      if (p == end) break;
+    }
+    unsigned char c = *p;
+    if (c < 0x80) {
+      *to++ = '\\';
+      if (c == '"' || c == '\\') *to++ = (char)c;
+      else if (c == '\n') *to++ = 'n';
+      else if (c == '\r') *to++ = 'r';
+      else {
+        to = put(to, "u00");
+        *to++ = hex[c >> 4];
+        *to++ = hex[c & 15];
+      }
+      p++;
+      continue;
+    }
+    int length = utf8_length(p, (size_t)(end - p));
+    if (length == 0) {
+      to = put(to, "\\ufffd");
+      p++;
+    } else if (length == 3 && c == 0xe2 && p[1] == 0x80 && (p[2] & 0xfe) == 0xa8) {
+      to = put(to, p[2] == 0xa8 ? "\\u2028" : "\\u2029");
+      p += 3;
+    } else {
+      memcpy(to, p, (size_t)length);
+      to += length;
+      p += length;
+    }
+  }
+  return to;
+}
+
+/* ---- the log: Docker's json-file ---- */
+
+static void log_open(int flags) {
+  log_fd = open(option.log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | flags, 0640);
+  log_at = 0;
+  struct stat st;
+  if (log_fd >= 0 && fstat(log_fd, &st) == 0) log_at = st.st_size;
+}
+
+/* A full disk loses whole lines, which are counted; it never stops the container and never leaves half a line. */
+static void log_flush(void) {
+  if (!log_length) return;
+  if (log_fd < 0) log_open(0);
+  uint32_t done = 0;
+  while (log_fd >= 0 && done < log_length) {
+    ssize_t n = write(log_fd, log_bytes + done, log_length - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    done += (uint32_t)n;
+  }
+  uint32_t whole = done;
+  if (done < log_length) {
+    while (whole > 0 && log_bytes[whole - 1] != '\n') whole--;
+    if (whole < done && ftruncate(log_fd, log_at + whole) < 0) whole = done;
+    for (uint32_t i = whole; i < log_length; i++) log_dropped += log_bytes[i] == '\n';
+  }
+  log_at += whole;
+  log_length = 0;
+}
+
+static char *numbered(char *to, int n) {
+  char *p = put(to, option.log);
+  if (n) *p++ = '.', p = put_number(p, (unsigned)n, 1);
+  *p = 0;
+  return to;
+}
+
+static void log_rotate(void) {
+  char from[4200], to[4200];
+  log_flush();
+  shut(&log_fd);
+  for (int n = option.log_files - 1; n >= 1; n--) rename(numbered(from, n - 1), numbered(to, n));
+  log_open(option.log_files > 1 ? 0 : O_TRUNC);
+}
+
+static void log_line(int stream, const char *text, size_t n, int newline) {
+  struct line *line = &lines[stream];
+  if (option.log_size && log_at + log_length >= option.log_size) log_rotate();
+  if (LOG_BUFFER - log_length < n * 6 + 128) log_flush();
+  if (!line->continues) clock_gettime(CLOCK_REALTIME, &line->since);
+  line->continues = !newline;
+  char *p = put(log_bytes + log_length, "{\"log\":\"");
+  p = put_json(p, text, n);
+  p = put(p, newline ? "\\n\",\"stream\":\"" : "\",\"stream\":\"");
+  p = put(p, stream ? "stderr\",\"time\":\"" : "stdout\",\"time\":\"");
+  p = put_time(p, &line->since);
+  p = put(p, "\"}\n");
+  log_length = (uint32_t)(p - log_bytes);
+}
+
+static void log_feed(int stream, const char *bytes, size_t n) {
+  struct line *line = &lines[stream];
+  while (n) {
+    size_t room = LINE - line->length, most = n < room ? n : room;
+    const char *newline = memchr(bytes, '\n', most);
+    size_t take = newline ? (size_t)(newline - bytes) : most;
+    if (line->length == 0 && (newline || take == LINE)) log_line(stream, bytes, take, newline != NULL);
+    else {
+      memcpy(line->bytes + line->length, bytes, take);
+      line->length += (uint32_t)take;
+      if (newline || line->length == LINE) {
+        log_line(stream, line->bytes, line->length, newline != NULL);
+        line->length = 0;
+      }
+    }
+    if (newline) take++;
+    bytes += take;
+    n -= take;
+  }
+}
+
+static void log_end(int stream) {
+  if (option.log && lines[stream].length) log_line(stream, lines[stream].bytes, lines[stream].length, 0);
+  lines[stream].length = 0;
+  if (option.log) log_flush();
+}
+
+/* ---- clients ---- */
+
+static void client_drop(int i) {
+  struct client *c = &clients[i];
+  close(c->fd);
+  if (c->pending) munmap(c->pending, c->capacity);
+  clients[i] = clients[--client_count];
+}
+
+static struct client *client_add(int fd, enum kind kind) {
+  if (client_count == MAX_CLIENTS) {
+    close(fd);
+    return NULL;
+  }
+  struct client *c = &clients[client_count++];
+  memset(c, 0, sizeof *c);
+  c->fd = fd;
+  c->kind = (unsigned char)kind;
+  fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+  return c;
+}
+
+static void client_modes(struct client *c, const char *modes) {
+  c->kind = STREAM;
+  for (; *modes && *modes != ','; modes++) {
+    if (*modes == 'i') c->in = 1;
+    if (*modes == 'o') c->streams |= 1;
+    if (*modes == 'e') c->streams |= 2;
+  }
+}
+
+static void client_send(struct client *c, const char *bytes, uint32_t n) {
+  if (c->out_dead) return;
+  if (!c->length)
+    while (n) {
+      ssize_t sent = send(c->fd, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (sent < 0 && errno == EINTR) continue;
+      if (sent < 0 && (errno == EAGAIN || errno == ENOBUFS)) break;
+      if (sent < 0) {
+        c->out_dead = 1;
+        return;
+      }
+      bytes += sent;
+      n -= (uint32_t)sent;
+    }
+  if (!n) return;
+  if (c->offset + c->length + n > c->capacity) {
+    uint32_t capacity = c->length + n + CHUNK;
+    char *grown = mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (grown == MAP_FAILED) {
+      c->out_dead = 1;
+      return;
+    }
+    if (c->pending) {
+      memcpy(grown, c->pending + c->offset, c->length);
+      munmap(c->pending, c->capacity);
+    }
+    c->pending = grown;
+    c->capacity = capacity;
+    c->offset = 0;
+  }
+  memcpy(c->pending + c->offset + c->length, bytes, n);
+  c->length += n;
+  memory_used = 1;
+}
+
+static void client_flush(struct client *c) {
+  while (c->length && !c->out_dead) {
+    ssize_t sent = send(c->fd, c->pending + c->offset, c->length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent < 0 && (errno == EAGAIN || errno == ENOBUFS)) return;
+    if (sent < 0) {
+      c->out_dead = 1;
+      break;
+    }
+    c->offset += (uint32_t)sent;
+    c->length -= (uint32_t)sent;
+  }
+  c->length = c->offset = 0;
+}
+
+/* Whether some client still has to take what it was given before more may be read. */
+static int clients_full(void) {
+  uint32_t limit = state >= EXITED ? PENDING_LIMIT : 0;
+  for (int i = 0; i < client_count; i++)
+    if (clients[i].kind == STREAM && !clients[i].out_dead && clients[i].length > limit) return 1;
+  return 0;
+}
+
+static void say(const char *text, size_t n) {
+  for (int i = 0; i < client_count; i++)
+    if (clients[i].kind == CONTROL) client_send(&clients[i], text, (uint32_t)n);
+}
+
+static size_t started_line(char *to) {
+  char *p = put(to, "{\"started\":{\"pid\":");
+  p = put_number(p, (unsigned)pid, 1);
+  p = put(put(p, ",\"at\":\""), started_at);
+  p = put(put(put(p, "\",\"ticks\":\""), ticks), "\"}}\n");
+  return (size_t)(p - to);
+}
+
+static size_t exit_object(char *to) {
+  char *p = put(to, "{\"code\":");
+  p = put_number(p, (unsigned)exit_code, 1);
+  p = put(p, oom_killed ? ",\"oom\":true,\"at\":\"" : ",\"oom\":false,\"at\":\"");
+  p = put(put(p, exited_at), "\",\"dropped\":");
+  p = put_number(p, log_dropped, 1);
+  *p++ = '}';
+  return (size_t)(p - to);
+}
+
+static void tell_exit(void) {
+  char text[256], *p;
+  if (told) return;
+  told = 1;
+  if (option.exit_file) {
+    size_t n = exit_object(text);
+    int fd = open("exit.tmp", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0) {
+      int whole = write(fd, text, n) == (ssize_t)n;
+      close(fd);
+      if (whole) rename("exit.tmp", "exit");
+      else unlink("exit.tmp");
+    }
+  }
+  p = put(text, "{\"exit\":");
+  p += exit_object(p);
+  p = put(p, "}\n");
+  say(text, (size_t)(p - text));
+}
+
+/* ---- the start ---- */
+
+static void tell_failure(int status) {
+  char log[4096], stderr_text[2048], text[40000];
+  long n = read_file("runtime.log", log, sizeof log), m = -1;
+  if (output[1] >= 0) m = read(output[1], stderr_text, sizeof stderr_text);
+  char *p = put(text, "{\"failed\":{\"status\":");
+  p = put_number(p, (unsigned)(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status)), 1);
+  p = put(p, ",\"log\":\"");
+  if (n > 0) p = put_json(p, log, (size_t)n);
+  p = put(p, "\",\"stderr\":\"");
+  if (m > 0) p = put_json(p, stderr_text, (size_t)m);
+  p = put(p, "\"}}\n");
+  say(text, (size_t)(p - text));
+}
+
+static void start_runtime(char **argv) {
+  int in[2] = {-1, -1}, out[2] = {-1, -1}, err[2] = {-1, -1};
+  int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  char path[64];
+  if (option.tty) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "console"};
+    console = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    unlink("console");
+    bind(console, (struct sockaddr *)&address, sizeof address);
+    listen(console, 1);
+    /* By way of /proc: a socket's path has at most 107 bytes. */
+    char *p = put(path, "/proc/");
+    p = put_number(p, (unsigned)getpid(), 1);
+    *put(p, "/cwd/console") = 0;
+    for (char **a = argv; *a; a++)
+      if (strcmp(*a, "@console") == 0) *a = path;
+  } else {
+    if (option.stdin_mode && pipe2(in, O_CLOEXEC) < 0) _exit(70);
+    if (pipe2(out, O_CLOEXEC) < 0) _exit(70);
+  }
+  if (pipe2(err, O_CLOEXEC) < 0) _exit(70);
+
+  pid_t child = vfork();
+  if (child == 0) {
+    sigset_t none;
+    sigemptyset(&none);
+    signal(SIGPIPE, SIG_DFL);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    umask(022);
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* a start that nobody watches must not come to life */
+    dup2(in[0] >= 0 ? in[0] : null, 0);
+    dup2(out[1] >= 0 ? out[1] : null, 1);
+    dup2(err[1], 2);
+    execv(argv[0], argv);
+    _exit(errno == ENOENT ? 127 : 126);
+  }
+  if (child < 0) _exit(70);
+  runtime_pid = child;
+  close(null);
+  shut(&in[0]);
+  shut(&out[1]);
+  shut(&err[1]);
+  input = in[1];
+  output[0] = out[0];
+  output[1] = err[0];
+  for (int i = 0; i < 2; i++)
+    if (output[i] >= 0) fcntl(output[i], F_SETFL, O_NONBLOCK);
+  if (input >= 0) fcntl(input, F_SETFL, O_NONBLOCK);
+
+  /* Only now: what was started above inherits the engine's, not this. */
+  int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (fd >= 0) {
+    if (write(fd, "-999", 4) < 0) { /* without the right to it the engine's stays */ }
+    close(fd);
+  }
+}
+
+static void resize(int rows, int columns) {
+  struct winsize size = {.ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns};
+  if (option.tty && input >= 0 && rows > 0 && columns > 0) ioctl(input, TIOCSWINSZ, &size);
+}
+
+/* The terminal's master, sent by the runtime. */
+static int take_console(void) {
+  char byte[64], space[CMSG_SPACE(sizeof(int) * 4)];
+  struct iovec vector = {byte, sizeof byte};
+  struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
+  if (console < 0) return -1;
+  int fd = accept4(console, NULL, NULL, SOCK_CLOEXEC), master = -1;
+  if (fd < 0) return -1;
+  struct timeval patience = {5, 0};
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  if (recvmsg(fd, &message, MSG_CMSG_CLOEXEC) > 0)
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c))
+      if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) memcpy(&master, CMSG_DATA(c), sizeof master);
+  close(fd);
+  shut(&console);
+  unlink("console");
+  if (master < 0) return -1;
+  fcntl(master, F_SETFL, fcntl(master, F_GETFL) | O_NONBLOCK);
+  output[0] = input = master;
+  resize(option.rows, option.columns);
+  return 0;
+}
+
+/* Field 22 of the process's stat: with the pid it names one process for ever (of this boot). */
+static void read_ticks(void) {
+  char path[32], text[1024];
+  char *p = put_number(put(path, "/proc/"), (unsigned)pid, 1);
+  *put(p, "/stat") = 0;
+  ticks[0] = '0';
+  if (read_file(path, text, sizeof text) <= 0) return;
+  char *field = strrchr(text, ')');
+  for (int n = 2; field && n < 22; n++) field = strchr(field + 1, ' ');
+  if (!field) return;
+  size_t n = strspn(field + 1, "0123456789");
+  if (n == 0 || n >= sizeof ticks) return;
+  memcpy(ticks, field + 1, n);
+  ticks[n] = 0;
+}
+
+static void runtime_ended(int status) {
+  char text[256];
+  runtime_pid = 0;
+  if (option.tty && input < 0) take_console();
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0 && read_file(option.pid_file, text, sizeof text) > 0)
+    pid = (pid_t)atoi(text);
+  if (pid <= 1 || (option.tty && input < 0)) {
+    tell_failure(status);
+    state = DONE;
+    told = 1;
+    shut(&output[0]);
+    shut(&output[1]);
+    return;
+  }
+  stamp(started_at);
+  read_ticks();
+  state = RUNNING;
+  if (option.tty) shut(&output[1]); /* was the runtime's own stderr */
+  unlink("runtime.log");
+  say(text, started_line(text));
+}
+
+/* ---- the exit ---- */
+
+static int count_oom_kills(void) {
+  char text[4096];
+  if (!option.oom || read_file(option.oom, text, sizeof text) <= 0) return 0;
+  for (char *p = text; p; p = strchr(p, '\n') ? strchr(p, '\n') + 1 : NULL)
+    if (strncmp(p, "oom_kill ", 9) == 0) return atoi(p + 9);
+  return 0;
+}
+
+static void reap(void) {
+  int status;
+  if (runtime_pid) {
+    if (waitpid(runtime_pid, &status, WNOHANG) != runtime_pid) return;
+    runtime_ended(status);
+  }
+  for (;;) {
+    pid_t who = waitpid(-1, &status, WNOHANG);
+    if (who < 0 && errno == EINTR) continue;
+    if (who <= 0) return;
+    if (who != pid || state != RUNNING) continue;
+    exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    stamp(exited_at);
+    oom_killed = count_oom_kills() > 0;
+    exited_ms = last_output_ms = now_ms();
+    state = EXITED;
+    if (!option.tty) {
+      shut(&input);
+      stdin_length = 0;
+    }
+  }
+}
+
+/* ---- moving bytes ---- */
+
+static void output_end(int stream) {
+  if (option.tty && stream == 0) input = -1;
+  shut(&output[stream]);
+  log_end(stream);
+}
+
+static void pump_output(int stream) {
+  uint32_t header = option.tty ? 0 : HEADER;
+  ssize_t n = read(output[stream], chunk + HEADER, CHUNK);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n <= 0) { /* a terminal's master says EIO when nobody holds the other side */
+    output_end(stream);
+    return;
+  }
+  last_output_ms = now_ms();
+  if (n > 4096) memory_used = 1;
+  unsigned char *h = (unsigned char *)chunk;
+  memset(h, 0, HEADER);
+  h[0] = (unsigned char)(stream + 1);
+  h[4] = (unsigned char)(n >> 24);
+  h[5] = (unsigned char)(n >> 16);
+  h[6] = (unsigned char)(n >> 8);
+  h[7] = (unsigned char)n;
+  for (int i = 0; i < client_count; i++)
+    if (clients[i].kind == STREAM && (clients[i].streams & (1 << stream)))
+      client_send(&clients[i], chunk + HEADER - header, (uint32_t)n + header);
+  if (option.log) {
+    log_feed(stream, chunk + HEADER, (size_t)n);
+    /* Less than was asked for: the pipe is empty and nobody should wait for what is buffered. */
+    if (n < CHUNK || log_length > LOG_BUFFER / 2) log_flush();
+  }
+}
+
+static void stdin_flush(void) {
+  while (stdin_length && input >= 0) {
+    ssize_t n = write(input, stdin_bytes + stdin_offset, stdin_length);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) return;
+    if (n < 0) {
+      if (!option.tty) shut(&input); /* nobody reads it any more; what clients send is thrown away */
+      break;
+    }
+    stdin_offset += (uint32_t)n;
+    stdin_length -= (uint32_t)n;
+  }
+  stdin_length = stdin_offset = 0;
+}
+
+static int stdin_ending; /* close after what is buffered was written */
+
+static void stdin_end(void) {
+  if (option.tty || option.stdin_mode != 2) return;
+  stdin_ending = 1;
+  if (!stdin_length) shut(&input);
+}
+
+static void command(struct client *c, char *line) {
+  (void)c;
+  if (strncmp(line, "resize ", 7) == 0) {
+    char *next;
+    long rows = strtol(line + 7, &next, 10), columns = strtol(next, NULL, 10);
+    option.rows = (int)rows;
+    option.columns = (int)columns;
+    resize(option.rows, option.columns);
+  } else if (strcmp(line, "abort") == 0 && runtime_pid) kill(runtime_pid, SIGKILL);
+ 
+}
+
+/* Returns 0 when the client is to be dropped. */
+static int client_read(struct client *c) {
+  if (c->kind == HELLO) {
+    char line[64];
+    ssize_t n = recv(c->fd, line, sizeof line - 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n < 0) return errno == EAGAIN || errno == EINTR;
+    char *end = memchr(line, '\n', (size_t)n);
+    if (n == 0 || (!end && n == sizeof line - 1)) return 0;
+    if (!end) return 1; /* half a line; the rest is on its way */
+    recv(c->fd, line, (size_t)(end - line) + 1, MSG_DONTWAIT);
+    *end = 0;
+    if (strcmp(line, "control") == 0) {
+      char text[256];
+      c->kind = CONTROL;
+      if (state == RUNNING || state == EXITED) client_send(c, text, (uint32_t)started_line(text));
+    } else if (strncmp(line, "attach ", 7) == 0) {
+      client_modes(c, line + 7);
+      client_send(c, "+", 1);
+    } else return 0;
+    return 1;
+  }
+  if (c->kind == CONTROL) {
+    ssize_t n = recv(c->fd, c->line + c->line_length, sizeof c->line - 1 - c->line_length, MSG_DONTWAIT);
+    if (n < 0) return errno == EAGAIN || errno == EINTR;
+    if (n == 0) return 0;
+    c->line_length += (unsigned char)n;
+    for (;;) {
+      char *end = memchr(c->line, '\n', c->line_length);
+      if (!end) return c->line_length < sizeof c->line - 1;
+      *end = 0;
+      command(c, c->line);
+      c->line_length -= (unsigned char)(end + 1 - c->line);
+      memmove(c->line, end + 1, c->line_length);
+    }
+  }
+  ssize_t n = recv(c->fd, stdin_bytes, CHUNK, MSG_DONTWAIT);
+  if (n < 0) return errno == EAGAIN || errno == EINTR;
+  if (n == 0) {
+    c->in_ended = 1;
+    if (c->in) stdin_end();
+    return 1;
+  }
+  if (n > 4096) memory_used = 1;
+  if (!c->in || input < 0) return 1;
+  stdin_length = (uint32_t)n;
+  stdin_offset = 0;
+  stdin_flush();
+  return 1;
+}
+
+static void accept_client(void) {
+  struct ucred who;
+  socklen_t size = sizeof who;
+  int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+  if (fd < 0) return;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0 || (who.uid != 0 && who.uid != geteuid())) close(fd);
+  else client_add(fd, HELLO);
+}
+
+static void read_options(int argc, char **argv, int *command_at) {
+  int at = 1;
+  for (; at < argc && strcmp(argv[at], "--") != 0; at++) {
+    char *value = strchr(argv[at], '=');
+    if (!value) _exit(64);
+    size_t n = (size_t)(value++ - argv[at]);
+    char *next;
+#define IS(name) (n == sizeof name - 1 && memcmp(argv[at], name, sizeof name - 1) == 0)
+    if (IS("id")) option.id = value;
+    else if (IS("dir")) {
+      if (chdir(value) < 0) _exit(66);
+    } else if (IS("pid")) option.pid_file = value;
+    else if (IS("stdin")) option.stdin_mode = strcmp(value, "once") == 0 ? 2 : strcmp(value, "open") == 0;
+    else if (IS("tty")) option.tty = *value == '1';
+    else if (IS("size")) {
+      option.rows = (int)strtol(value, &next, 10);
+      option.columns = *next ? atoi(next + 1) : 0;
+    } else if (IS("log")) {
+      if (strlen(value) < 4096) option.log = value;
+    } else if (IS("log-size")) option.log_size = atoll(value);
+    else if (IS("log-files")) option.log_files = atoi(value);
+    else if (IS("oom")) option.oom = value;
+    else if (IS("exit")) option.exit_file = *value == '1';
+    else if (IS("attach"))
+      for (int i = 0; value && *value; i++) {
+        struct client *c = client_add(ATTACH_FD + i, STREAM);
+        if (c) client_modes(c, value);
+        value = strchr(value, ',');
+        if (value) value++;
+      }
+  }
+  *command_at = at + 1;
+  if (at + 1 >= argc || !option.pid_file) _exit(64);
+}
+
+/* What is after the last descriptor we were given is not ours. */
+static void close_others(void) {
+  int first = ATTACH_FD;
+  for (int i = 0; i < client_count; i++)
+    if (clients[i].fd >= first) first = clients[i].fd + 1;
+  for (int fd = CONTROL_FD; fd < first; fd++) fcntl(fd, F_SETFD, FD_CLOEXEC);
+  if (syscall(436 /* close_range */, first, ~0U, 0) < 0)
+    for (int fd = first; fd < 65536; fd++) close(fd);
+}
+
+static void buffers(void) {
+  size_t size = CHUNK + 4096 + CHUNK + LOG_BUFFER + 2 * LINE;
+  char *all = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (all == MAP_FAILED) _exit(71);
+  lines[0].bytes = all; /* first, so that the rest can be given back in one call */
+  lines[1].bytes = all + LINE;
+  stdin_bytes = all + 2 * LINE;
+  log_bytes = stdin_bytes + CHUNK;
+  chunk = log_bytes + LOG_BUFFER;
+}
+
+/* Pages of an idle monitor go back to the kernel. */
+static void give_back(void) {
+  memory_used = 0;
+  if (!lines[0].length) madvise(lines[0].bytes, LINE, MADV_DONTNEED);
+  if (!lines[1].length) madvise(lines[1].bytes, LINE, MADV_DONTNEED);
+  if (!stdin_length) madvise(stdin_bytes, CHUNK, MADV_DONTNEED);
+  madvise(log_bytes, LOG_BUFFER, MADV_DONTNEED);
+  madvise(chunk, CHUNK + 4096, MADV_DONTNEED);
+  for (int i = 0; i < client_count; i++)
+    if (clients[i].pending && !clients[i].length) {
+      munmap(clients[i].pending, clients[i].capacity);
+      clients[i].pending = NULL;
+      clients[i].capacity = clients[i].offset = 0;
+    }
+}
+
+/* After the output has ended: each client is closed once it has everything. Returns how many are left. */
+static int finish_clients(void) {
+  int left = 0;
+  for (int i = client_count - 1; i >= 0; i--) {
+    struct client *c = &clients[i];
+    if (c->length && !c->out_dead) {
+      left++;
+      continue;
+    }
+    if (c->kind == STREAM && !c->out_dead) shutdown(c->fd, SHUT_WR);
+    client_drop(i);
+  }
+  return left;
+}
+
+static void serve(void) {
+  static struct pollfd polled[MAX_CLIENTS + 6];
+  for (;;) {
+    int64_t now = now_ms();
+    int drained = output[0] < 0 && output[1] < 0;
+    if (state == EXITED && !drained && now - last_output_ms >= QUIET_MS && !clients_full()) {
+      output_end(0);
+      if (output[1] >= 0) output_end(1);
+      drained = 1;
+    }
+    if (state == EXITED && (drained || now - exited_ms >= DRAIN_MS)) tell_exit();
+    if (state == EXITED && drained) state = DONE;
+    if (state == DONE && listening >= 0) {
+      unlink("monitor.sock"); /* from here on the exit file answers */
+      shut(&listening);
+    }
+    if (state == DONE && finish_clients() == 0) return;
+
+    int full = clients_full(), n = 6;
+    int reading = (state == RUNNING || state == EXITED) && !full;
+    int taking_stdin = !stdin_length && state != STARTING;
+    struct pollfd fixed[6] = {
+        {signals, POLLIN, 0},
+        {listening, POLLIN, 0},
+        {stdin_length ? input : -1, POLLOUT, 0},
+        {reading ? output[0] : -1, POLLIN, 0},
+        {reading ? output[1] : -1, POLLIN, 0},
+        {console, POLLIN, 0},
+    };
+    memcpy(polled, fixed, sizeof fixed);
+    int count = client_count;
+    for (int i = 0; i < count; i++, n++) {
+      struct client *c = &clients[i];
+      short events = 0;
+      if (c->kind != STREAM || (!c->in_ended && taking_stdin)) events = POLLIN;
+      if (c->kind == STREAM && !c->in_ended && !c->in) events = POLLIN; /* to see it go */
+      if (c->length && !c->out_dead) events |= POLLOUT;
+      /* One that ended its side and has nothing to get is only watched for going away. */
+      polled[n].fd = events || c->in_ended ? c->fd : -1;
+      polled[n].events = events;
+      polled[n].revents = 0;
+    }
+    int timeout = state == EXITED ? QUIET_MS / 4 : memory_used ? IDLE_MS : -1;
+    int ready = poll(polled, (nfds_t)n, timeout);
+    if (ready < 0 && errno != EINTR) _exit(72);
+    if (ready == 0 && state != EXITED && memory_used) give_back();
+    if (ready <= 0) continue;
+
+    if (polled[5].revents) take_console();
+    if (polled[2].revents) {
+      stdin_flush();
+      if (stdin_ending && !stdin_length) shut(&input);
+    }
+    for (int stream = 0; stream < 2; stream++)
+      if (polled[3 + stream].revents && output[stream] >= 0 && !clients_full()) pump_output(stream);
+    /* Backwards, because dropping moves the last one into the gap. */
+    for (int i = count - 1; i >= 0; i--) {
+      struct client *c = &clients[i];
+      short got = polled[6 + i].revents;
+      int keep = 1;
+      if (!got) continue;
+      if (got & POLLOUT) client_flush(c);
+      if ((got & POLLIN) && (c->kind != STREAM || !c->in || !stdin_length)) keep = client_read(c);
+      else if (got & (POLLHUP | POLLERR)) {
+        if (c->in_ended || c->kind != STREAM || (got & POLLERR)) {
+          if (c->in && !c->in_ended) stdin_end();
+          keep = 0;
+        }
+      }
+      if (!keep) client_drop(i);
+    }
+    if (polled[1].revents && listening >= 0) accept_client();
+    /* After the output: what the process wrote before it ended should be on its way before its end is. */
+    if (polled[0].revents) {
+      struct signalfd_siginfo info;
+      while (read(signals, &info, sizeof info) > 0) {}
+      reap();
+    }
+  }
+}
+
+int main(int argc, char **argv) {
+  int command_at;
+  sigset_t chld;
+  umask(077);
+  signal(SIGPIPE, SIG_IGN);
+  sigemptyset(&chld);
+  sigaddset(&chld, SIGCHLD);
+  sigprocmask(SIG_BLOCK, &chld, NULL);
+  prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  read_options(argc, argv, &command_at);
+  close_others();
+  signals = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
+  client_add(CONTROL_FD, CONTROL);
+  fcntl(LISTEN_FD, F_SETFL, O_NONBLOCK);
+  buffers();
+  if (option.log) log_open(0);
+  start_runtime(argv + command_at);
+  serve();
+  return 0;
+}

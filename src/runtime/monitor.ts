@@ -1,0 +1,228 @@
+import { closeSync, constants, openSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { connect, Socket } from 'node:net';
+import { join } from 'node:path';
+import { codeOf, EngineError } from '../base/errors.ts';
+import { listenUnix, reap, socketPair, spawn } from '../sys/spawn.ts';
+import type { AttachRequest, TaskExit } from './runtime.ts';
+
+/** The monitor's listening socket, in the directory that it was started in. */
+export const socketName = 'monitor.sock';
+const exitName = 'exit';
+
+export interface Started {
+  readonly pid: number;
+  readonly at: string;
+  /** Start time in clock ticks since boot: with the pid it names one process. `0` when it had ended already. */
+  readonly ticks: string;
+}
+
+/** The runtime would not start it; `said` is what the runtime said. */
+export class MonitorFailure extends Error {
+  readonly said: string;
+
+  constructor(said: string) {
+    super(said);
+    this.name = 'MonitorFailure';
+    this.said = said;
+  }
+}
+
+/** The engine's end of a monitor's control connection. */
+export class Monitor {
+  /** Rejects with MonitorFailure when the runtime failed, and when the monitor was lost before it could say. */
+  readonly started: Promise<Started>;
+  /** The exit that the monitor told; undefined when the connection ended without one. */
+  readonly exited: Promise<TaskExit | undefined>;
+  readonly #socket: Socket;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+    const started = Promise.withResolvers<Started>();
+    const exited = Promise.withResolvers<TaskExit | undefined>();
+    this.started = started.promise;
+    this.exited = exited.promise;
+    // Who waits for the exit only, or for nothing, must not bring the process down.
+    this.started.catch(() => {});
+    let rest = '';
+    socket.setEncoding('utf8');
+    socket.on('data', (text: string) => {
+      const lines = (rest + text).split('\n');
+      rest = lines.pop()!;
+      for (const line of lines) {
+        const told = JSON.parse(line) as {
+          started?: Started;
+          failed?: { status: number; log: string; stderr: string };
+          exit?: { code: number; oom: boolean; at: string };
+        };
+        if (told.started) started.resolve(told.started);
+        if (told.failed) started.reject(new MonitorFailure(whatWasSaid(told.failed)));
+        if (told.exit) exited.resolve(exitOf(told.exit));
+      }
+    });
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      started.reject(new MonitorFailure('the container monitor ended without a word'));
+      exited.resolve(undefined);
+    });
+  }
+
+  send(line: string): void {
+    if (this.#socket.writable) this.#socket.write(`${line}\n`);
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+}
+
+export interface MonitorStart {
+  /** The monitor's binary. */
+  readonly path: string;
+  /** The bundle, or the exec session's own directory. */
+  readonly directory: string;
+  readonly options: Readonly<Record<string, string | number>>;
+  /** The runtime and its arguments; `@console` stands for the path of the console socket. */
+  readonly command: readonly string[];
+  readonly attach: readonly AttachRequest[];
+}
+
+/** Starts a monitor in a session of its own. */
+export function startMonitor({ path, directory, options, command, attach }: MonitorStart): {
+  monitor: Monitor;
+  attached: Socket[];
+} {
+  const ours: number[] = [];
+  const theirs: number[] = [];
+  try {
+    const pair = () => {
+      const [here, there] = socketPair();
+      ours.push(here);
+      theirs.push(there);
+    };
+    pair();
+    // Made here and not by the monitor: from its first moment on an engine that comes later can connect and wait.
+    theirs.push(listenUnix(directory, socketName));
+    for (let n = 0; n < attach.length; n++) pair();
+    const pid = spawn({
+      path,
+      argv: [
+        path,
+        ...Object.entries({ dir: directory, ...options }).map(([key, value]) => `${key}=${value}`),
+        ...(attach.length > 0 ? [`attach=${attach.map(modes).join(',')}`] : []),
+        '--',
+        ...command,
+      ],
+      env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'],
+      fds: theirs,
+    });
+    const sockets = ours.splice(0).map((fd) => new Socket({ fd, readable: true, writable: true, allowHalfOpen: true }));
+    for (const stream of sockets.slice(1)) stream.on('error', () => {});
+    const monitor = new Monitor(sockets[0]!);
+    void monitor.exited.then(() => reapSoon(pid));
+    return { monitor, attached: sockets.slice(1) };
+  } finally {
+    for (const fd of [...ours, ...theirs]) closeSync(fd);
+  }
+}
+
+/** Connects to the monitor of a directory; undefined when there is none. */
+export async function connectMonitor(directory: string): Promise<Monitor | undefined> {
+  const socket = await dial(directory);
+  if (!socket) return undefined;
+  socket.write('control\n');
+  return new Monitor(socket);
+}
+
+/** A stream to a running process. Throws `conflict` when its monitor is gone. */
+export async function attachTo(directory: string, request: AttachRequest): Promise<Socket> {
+  const gone = () => new EngineError('conflict', `attach to ${directory}: the process has ended`);
+  const socket = await dial(directory);
+  if (!socket) throw gone();
+  socket.write(`attach ${modes(request)}\n`);
+  // One byte says that from here on everything is given.
+  await new Promise<void>((resolve, reject) => {
+    const look = () => {
+      if (socket.read(1) === null) return;
+      socket.off('readable', look);
+      socket.off('close', lost);
+      socket.off('end', lost);
+      resolve();
+    };
+    const lost = () => reject(gone());
+    socket.on('readable', look);
+    socket.on('close', lost);
+    socket.on('end', lost);
+  });
+  return socket;
+}
+
+/** What the monitor wrote down when the process ended; undefined when it did not (yet). */
+export async function readExit(directory: string): Promise<TaskExit | undefined> {
+  try {
+    return exitOf(JSON.parse(await readFile(join(directory, exitName), 'utf8')));
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT' || error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+async function dial(directory: string): Promise<Socket | undefined> {
+  let parent: number;
+  try {
+    parent = openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY);
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+  try {
+    return await new Promise((resolve, reject) => {
+      const socket = connect({ path: `/proc/self/fd/${parent}/${socketName}`, allowHalfOpen: true });
+      const failed = (error: Error) => {
+        const code = codeOf(error);
+        if (code === 'ENOENT' || code === 'ECONNREFUSED') resolve(undefined);
+        else reject(error);
+      };
+      socket.once('error', failed);
+      socket.once('connect', () => {
+        socket.off('error', failed);
+        socket.on('error', () => {});
+        resolve(socket);
+      });
+    });
+  } finally {
+    closeSync(parent);
+  }
+}
+
+function modes({ stdin, stdout, stderr }: AttachRequest): string {
+  return `${stdin ? 'i' : ''}${stdout ? 'o' : ''}${stderr ? 'e' : ''}`;
+}
+
+function exitOf({ code, oom, at }: { code: number; oom: boolean; at: string }): TaskExit {
+  return { code, oomKilled: oom, at };
+}
+
+/** The last thing in the runtime's log, or else on its stderr. */
+function whatWasSaid({ status, log, stderr }: { status: number; log: string; stderr: string }): string {
+  const lines = (log.trim() || stderr.trim()).split('\n').filter((line) => line !== '');
+  const messages = lines.map((line) => {
+    try {
+      const entry = JSON.parse(line) as { level?: string; msg?: string };
+      return entry.level === 'error' || entry.level === 'fatal' ? (entry.msg ?? '') : '';
+    } catch {
+      return line;
+    }
+  });
+  return messages.findLast((message) => message !== '') ?? `the runtime exited with status ${status}`;
+}
+
+/** A monitor closes its connection a moment before it ends. */
+function reapSoon(pid: number, wait = 1): void {
+  try {
+    if (reap(pid) !== undefined) return;
+  } catch {
+    return; // not our child (any more)
+  }
+  setTimeout(() => reapSoon(pid, Math.min(wait * 2, 1000)), wait).unref();
+}

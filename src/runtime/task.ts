@@ -1,0 +1,99 @@
+import { readFileSync } from 'node:fs';
+import { codeOf, EngineError } from '../base/errors.ts';
+import { Pidfd } from '../sys/pidfd.ts';
+import type { Cgroups } from './cgroups.ts';
+import { attachTo, type Monitor, type Started } from './monitor.ts';
+import type { AttachRequest, AttachStream, Task, TaskExit, TerminalSize } from './runtime.ts';
+
+export interface TaskDeps {
+  readonly id: string;
+  readonly monitor: Monitor;
+  readonly started: Started;
+  readonly attached: readonly AttachStream[];
+  /** Where the monitor's socket is. */
+  readonly directory: string;
+  readonly cgroups: Cgroups;
+  /** The container's, also for an exec session. */
+  readonly cgroupsPath: string;
+  /** What to make of a monitor that ended without telling an exit. */
+  readonly lost: () => Promise<TaskExit>;
+  readonly remove: () => Promise<void>;
+}
+
+/** A process behind a monitor. */
+export class MonitoredTask implements Task {
+  readonly id: string;
+  readonly pid: number;
+  readonly startedAt: string;
+  readonly attached: readonly AttachStream[];
+  readonly exited: Promise<TaskExit>;
+  readonly #deps: TaskDeps;
+  #ended = false;
+
+  constructor(deps: TaskDeps) {
+    this.#deps = deps;
+    this.id = deps.id;
+    this.pid = deps.started.pid;
+    this.startedAt = deps.started.at;
+    this.attached = deps.attached;
+    this.exited = deps.monitor.exited.then(async (exit) => {
+      this.#ended = true;
+      return exit ?? (await deps.lost());
+    });
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  get cgroupsPath(): string {
+    return this.#deps.cgroupsPath;
+  }
+
+  attach(request: AttachRequest): Promise<AttachStream> {
+    return attachTo(this.#deps.directory, request);
+  }
+
+  async resize({ rows, columns }: TerminalSize): Promise<void> {
+    this.#deps.monitor.send(`resize ${rows} ${columns}`);
+  }
+
+  async kill(signal: number): Promise<void> {
+    const gone = (cause?: unknown) =>
+      new EngineError('conflict', `signal ${signal} to process ${this.pid}: it has ended`, { cause });
+    if (this.#ended) throw gone();
+    try {
+      // Held first and looked at then: what is signalled is what was looked at.
+      using process = new Pidfd(this.pid);
+      if (startTicks(this.pid) !== this.#deps.started.ticks) throw gone();
+      process.kill(signal);
+    } catch (error) {
+      if (codeOf(error) === 'ESRCH' || codeOf(error) === 'ENOENT') throw gone(error);
+      throw error;
+    }
+  }
+
+  pids(): Promise<readonly number[]> {
+    return this.#deps.cgroups.pids(this.#deps.cgroupsPath);
+  }
+
+  pause(): Promise<void> {
+    return this.#deps.cgroups.freeze(this.#deps.cgroupsPath, true);
+  }
+
+  resume(): Promise<void> {
+    return this.#deps.cgroups.freeze(this.#deps.cgroupsPath, false);
+  }
+
+  async delete(): Promise<void> {
+    if (!this.#ended) throw new EngineError('conflict', `delete task ${this.id}: process ${this.pid} is still running`);
+    this.#deps.monitor.close();
+    await this.#deps.remove();
+  }
+}
+
+/** Field 22 of proc_pid_stat(5). The name before it is in brackets and may hold anything. */
+export function startTicks(pid: number): string {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]!;
+}
