@@ -1,0 +1,43 @@
+import { EngineError, type ErrorKind, messageOf } from '../base/errors.ts';
+import { jsonText, type Reply } from './reply.ts';
+
+const statusOf = {
+  invalid: 400,
+  unauthorized: 401,
+  forbidden: 403,
+  'not-found': 404,
+  conflict: 409,
+  'not-modified': 304,
+  unsupported: 501,
+  unavailable: 503,
+  canceled: 499,
+  corrupt: 500,
+  internal: 500,
+} satisfies Record<ErrorKind, number>;
+
+/** An answer that no room gives: of HTTP itself. */
+export class HttpError extends Error {
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+export function statusOfError(thrown: unknown): number {
+  if (thrown instanceof HttpError) return thrown.status;
+  return thrown instanceof EngineError ? statusOf[thrown.kind] : 500;
+}
+
+/** What people read: the message, and what to do about it where we know. */
+export function textOfError(thrown: unknown): string {
+  const message = messageOf(thrown);
+  return thrown instanceof EngineError && thrown.hint ? `${message}: ${thrown.hint}` : message;
+}
+
+export function errorReply(thrown: unknown): Reply {
+  const status = statusOfError(thrown);
+  if (status === 304) return { status };
+  return { status, type: 'application/json', body: jsonText({ message: textOfError(thrown) }) };
+}

@@ -1,0 +1,53 @@
+import type { Log } from '../../base/log.ts';
+import type { Containers } from '../../containers/containers.ts';
+import type { Events } from '../../events/bus.ts';
+import type { Images } from '../../images/images.ts';
+import type { Networks } from '../../networks/networks.ts';
+import type { Registry } from '../../remotes/registry.ts';
+import type { Volumes } from '../../volumes/volumes.ts';
+import type { Route } from '../router.ts';
+import type { SystemInfo, Versions } from '../system.ts';
+import { containerListRoutes } from './container-list.ts';
+import { containerRoutes } from './containers.ts';
+import { eventRoutes } from './events.ts';
+import { execRoutes } from './exec.ts';
+import { imageRoutes } from './images.ts';
+import { networkRoutes } from './networks.ts';
+import { streamRoutes } from './streams.ts';
+import { systemRoutes } from './system.ts';
+import { unbuiltRoutes } from './unbuilt.ts';
+import { volumeRoutes } from './volumes.ts';
+
+/** The rooms of the engine that the API answers from. */
+export interface EngineRooms {
+  readonly containers: Containers;
+  readonly images: Images;
+  readonly networks: Networks;
+  readonly volumes: Volumes;
+  readonly events: Events;
+  readonly system: SystemInfo;
+  /** For `POST /auth`; without it that answers 501. */
+  readonly registry?: Pick<Registry, 'login'> | undefined;
+}
+
+export interface RouteDeps extends EngineRooms {
+  readonly versions: Versions;
+  readonly log: Log;
+  readonly common: readonly string[];
+}
+
+/** In this order: a name never hides a word (`/containers/json`), and what is not built comes where it is not in the way. */
+export function routesOf(deps: RouteDeps): Route[] {
+  return [
+    ...systemRoutes(deps),
+    ...containerListRoutes(deps),
+    ...unbuiltRoutes(),
+    ...containerRoutes(deps),
+    ...streamRoutes(deps),
+    ...execRoutes(deps),
+    ...imageRoutes(deps),
+    ...networkRoutes(deps),
+    ...volumeRoutes(deps),
+    ...eventRoutes(deps),
+  ];
+}

@@ -1,0 +1,131 @@
+import type { Duplex } from 'node:stream';
+import { EngineError } from '../../base/errors.ts';
+import type { Containers, ExecState } from '../../containers/containers.ts';
+import { boolean, list, object, string, stringOrStrings, strings, unsigned } from '../../protocol/decode.ts';
+import { parseDetachKeys } from '../../protocol/detach-keys.ts';
+import { headerLines } from '../flat-headers.ts';
+import { join, rawStream, readTakenBody, streamType } from '../hijack.ts';
+import { empty, json } from '../reply.ts';
+import { get, post, type Route } from '../router.ts';
+import { takenReply } from '../taken-reply.ts';
+import { terminalSize } from './containers.ts';
+
+const createFields = object('ExecOptions', {
+  AttachStdin: boolean,
+  AttachStdout: boolean,
+  AttachStderr: boolean,
+  Tty: boolean,
+  Detach: boolean,
+  DetachKeys: string,
+  Cmd: stringOrStrings,
+  Env: strings,
+  User: string,
+  WorkingDir: string,
+  Privileged: boolean,
+  ConsoleSize: list(unsigned, { type: '[2]uint', zero: 0 }),
+});
+
+const startFields = object('ExecStartOptions', {
+  Detach: boolean,
+  Tty: boolean,
+  ConsoleSize: list(unsigned, { type: '[2]uint', zero: 0 }),
+});
+
+export interface ExecRouteDeps {
+  readonly containers: Containers;
+  /** Headers that every answer carries. */
+  readonly common: readonly string[];
+}
+
+export function execRoutes({ containers, common }: ExecRouteDeps): Route[] {
+  const begin = async (id: string, body: unknown) => {
+    const start = startFields(body) ?? {};
+    const known = containers.execInspect(id);
+    const tty = start.Tty ?? known.request.Tty;
+    const size = sizeOf(start.ConsoleSize);
+    const stream: Duplex | undefined = await containers.execStart(id, {
+      detach: start.Detach ?? false,
+      tty,
+      size: size && { rows: size[0], columns: size[1] },
+    });
+    return { stream, tty, stdin: known.request.AttachStdin };
+  };
+
+  return [
+    post('/containers/:id/exec', async (request) => {
+      const fields = createFields(await request.json()) ?? {};
+      const id = request.params['id']!;
+      if ((fields.Cmd ?? []).length === 0) throw new EngineError('invalid', 'No exec command specified');
+      const { DetachKeys = '' } = fields;
+      parseDetachKeys(DetachKeys);
+      for (const text of [...(fields.Cmd ?? []), ...(fields.Env ?? []), fields.User, fields.WorkingDir])
+        if (text?.includes('\0')) throw new EngineError('invalid', 'invalid exec: an argument contains a NUL byte');
+      const exec = await containers.execCreate(id, {
+        Cmd: fields.Cmd ?? [],
+        AttachStdin: fields.AttachStdin ?? false,
+        AttachStdout: fields.AttachStdout ?? false,
+        AttachStderr: fields.AttachStderr ?? false,
+        Tty: fields.Tty ?? false,
+        Detach: fields.Detach ?? false,
+        DetachKeys,
+        Env: fields.Env ?? [],
+        User: fields.User ?? '',
+        WorkingDir: fields.WorkingDir ?? '',
+        Privileged: fields.Privileged ?? false,
+        ConsoleSize: sizeOf(fields.ConsoleSize),
+      });
+      return json(201, { Id: exec });
+    }),
+    post(
+      '/exec/:id/start',
+      async (request) => {
+        const { stream, stdin } = await begin(request.params['id']!, await request.json());
+        return stream ? takenReply(request, stream, { type: rawStream, stdin }) : empty(200);
+      },
+      async (request, socket, head) => {
+        const body = await readTakenBody(request, socket, head);
+        const { stream, tty, stdin } = await begin(request.params['id']!, body);
+        if (!stream) {
+          socket.resume();
+          socket.end(`HTTP/1.1 200 OK\r\n${headerLines(common)}Content-Length: 0\r\nConnection: close\r\n\r\n`);
+          return;
+        }
+        socket.write(
+          `HTTP/1.1 101 UPGRADED\r\n${headerLines(common)}Content-Type: ${streamType(request, tty)}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n`,
+        );
+        join(stream, socket, { stdin });
+      },
+    ),
+    post('/exec/:id/resize', async (request) => {
+      await containers.execResize(request.params['id']!, terminalSize(request));
+      return empty(200);
+    }),
+    get('/exec/:id/json', (request) => json(200, execInspect(containers.execInspect(request.params['id']!)))),
+  ];
+}
+
+function sizeOf(given: readonly number[] | undefined): readonly [number, number] | undefined {
+  return given && [given[0] ?? 0, given[1] ?? 0];
+}
+
+function execInspect({ id, containerId, request, user, running, exitCode, pid }: ExecState) {
+  return {
+    ID: id,
+    Running: running,
+    ExitCode: exitCode,
+    ProcessConfig: {
+      tty: request.Tty,
+      entrypoint: request.Cmd[0] ?? '',
+      arguments: request.Cmd.slice(1),
+      privileged: request.Privileged,
+      ...(user !== '' && { user }),
+    },
+    OpenStdin: request.AttachStdin,
+    OpenStderr: request.AttachStderr,
+    OpenStdout: request.AttachStdout,
+    CanRemove: exitCode !== null && !running,
+    ContainerID: containerId,
+    DetachKeys: parseDetachKeys(request.DetachKeys)?.toString('base64') ?? '',
+    Pid: pid,
+  };
+}

@@ -1,0 +1,193 @@
+import { EngineError } from '../../base/errors.ts';
+import type { Containers } from '../../containers/containers.ts';
+import type { Image, Images } from '../../images/images.ts';
+import { isDigest } from '../../oci/digest.ts';
+import { type Platform, parsePlatform } from '../../oci/platform.ts';
+import { familiarName, parseReference } from '../../oci/reference.ts';
+import { Filters } from '../../protocol/filters.ts';
+import { queryBoolean } from '../../protocol/query.ts';
+import { parseRegistryAuth } from '../../protocol/registry-auth.ts';
+import { nowNano, parseMoment, parseTime, unixSeconds } from '../../protocol/time.ts';
+import { progressReply } from '../progress.ts';
+import { empty, json } from '../reply.ts';
+import type { ApiRequest } from '../request.ts';
+import { del, get, post, type Route } from '../router.ts';
+import type { SystemInfo } from '../system.ts';
+import { familiar, imageInspect, imageListItem, repositoryName } from '../wire/image.ts';
+
+export interface ImageRouteDeps {
+  readonly images: Images;
+  readonly containers: Containers;
+  readonly system: SystemInfo;
+}
+
+export function imageRoutes({ images, containers, system }: ImageRouteDeps): Route[] {
+  const usersOf = (image: Image) =>
+    containers.list().flatMap((container) => (container.image === image.id ? [container.id] : []));
+  const shape = (request: ApiRequest, image: Image) => ({
+    version: request.version,
+    containers: usersOf(image),
+    withManifests: queryBoolean(request.query.get('manifests')),
+  });
+
+  return [
+    get('/images/json', async (request) => {
+      const found = await selectImages(images, request);
+      return json(
+        200,
+        found.map((image) => imageListItem(image, shape(request, image))),
+      );
+    }),
+    post('/images/create', (request) => pull(images, request)),
+    post('/images/load', (request) => {
+      const quiet = queryBoolean(request.query.get('quiet') ?? '1');
+      const platform = readPlatform(request);
+      return progressReply(request, (signal) =>
+        images.load(request.message, { quiet, signal, ...(platform && { platform }) }),
+      );
+    }),
+    get('/images/*name/json', async (request) => {
+      const image = await images.get(request.params['name']!, readPlatform(request));
+      return json(200, imageInspect(image, shape(request, image), system.facts().storageDriver));
+    }),
+    get('/images/*name/history', async (request) => {
+      const layers = await images.history(request.params['name']!, readPlatform(request));
+      return json(
+        200,
+        layers.map(({ id, created, created_by, names, size, comment }) => ({
+          Id: id === '' ? '<missing>' : id,
+          Created: created === undefined ? 0 : unixSeconds(created),
+          CreatedBy: created_by ?? '',
+          Tags: names.length > 0 ? names.map(familiar) : null,
+          Size: size,
+          Comment: comment ?? '',
+        })),
+      );
+    }),
+    post('/images/*name/tag', async (request) => {
+      const repository = request.query.get('repo') ?? '';
+      const tag = request.query.get('tag') ?? '';
+      if (repository === '') throw new EngineError('invalid', 'invalid reference format');
+      await images.tag(request.params['name']!, tag === '' ? repository : `${repository}:${tag}`);
+      return empty(201);
+    }),
+    del('/images/*name', async (request) => {
+      const { query } = request;
+      const { untagged, deleted } = await images.remove(request.params['name']!, {
+        force: queryBoolean(query.get('force')),
+        prune: !queryBoolean(query.get('noprune')),
+      });
+      return json(200, [
+        ...untagged.map((name) => ({ Untagged: familiar(name) })),
+        ...deleted.map((digest) => ({ Deleted: digest })),
+      ]);
+    }),
+  ];
+}
+
+function readPlatform({ query }: ApiRequest): Platform | undefined {
+  const text = query.get('platform') ?? '';
+  if (text === '') return undefined;
+  // Docker takes `linux/arm64` when pulling and JSON (`{"os":..}`) elsewhere.
+  const platform = text.startsWith('{') ? fromJson(text) : parsePlatform(text);
+  if (!platform) throw new EngineError('invalid', `"${text}" is an invalid OS or architecture, use os/arch[/variant]`);
+  return platform;
+}
+
+function fromJson(text: string): Platform | undefined {
+  try {
+    const { os, architecture, variant } = JSON.parse(text) as Record<string, unknown>;
+    if (typeof os !== 'string' || typeof architecture !== 'string') return undefined;
+    return parsePlatform([os, architecture, typeof variant === 'string' ? variant : ''].filter(Boolean).join('/'));
+  } catch {
+    return undefined;
+  }
+}
+
+function pull(images: Images, request: ApiRequest) {
+  const { query } = request;
+  const from = query.get('fromImage') ?? '';
+  if (from === '') {
+    if (query.has('fromSrc'))
+      throw new EngineError('unsupported', 'Berth does not do image import yet: load an archive made by docker save');
+    throw new EngineError('invalid', 'invalid reference format');
+  }
+  const tag = query.get('tag') ?? '';
+  const given = parseReference(from);
+  if (tag === '' && !given.tag && !given.digest)
+    throw new EngineError(
+      'unsupported',
+      `Berth does not do pull of all tags yet: give one, ${familiarName(given)}:latest`,
+    );
+  // A tag beside a name that has one replaces it.
+  const bare = tag === '' ? from : `${given.domain}/${given.path}`;
+  const name = tag === '' ? from : isDigest(tag) ? `${bare}@${tag}` : `${bare}:${tag}`;
+  parseReference(name);
+  const platform = readPlatform(request);
+  const auth = parseRegistryAuth(request.header('x-registry-auth'));
+  const credentials = auth && {
+    ...(auth.username !== undefined && { username: auth.username }),
+    ...(auth.password !== undefined && { password: auth.password }),
+    ...(auth.identitytoken !== undefined && { identityToken: auth.identitytoken }),
+    ...(auth.registrytoken !== undefined && { registryToken: auth.registrytoken }),
+  };
+  return progressReply(request, (signal) =>
+    images.pull(name, { signal, ...(platform && { platform }), ...(credentials && { credentials }) }),
+  );
+}
+
+const known = ['reference', 'dangling', 'label', 'label!', 'before', 'since', 'until'] as const;
+
+async function selectImages(images: Images, { query }: ApiRequest): Promise<Image[]> {
+  const filters = Filters.parse(query.get('filters'), known);
+  // Before 1.25, one name to look for.
+  const old = query.get('filter');
+  const dangling = filters.boolean('dangling');
+  const bound = async (key: string) =>
+    Promise.all(filters.get(key).map(async (name) => timeOf(await images.get(name))));
+  const before = await bound('before');
+  const since = await bound('since');
+  const until = filters.get('until').map((text) => {
+    const moment = parseMoment(text, nowNano());
+    if (moment === undefined) throw new EngineError('invalid', `invalid filter 'until=${text}'`);
+    return moment;
+  });
+  const references = [...filters.get('reference'), ...(old ? [old] : [])];
+  const found: Image[] = [];
+  for (const image of await images.list()) {
+    const isDangling = image.names.length === 0;
+    const made = timeOf(image);
+    if (dangling !== undefined && dangling !== isDangling) continue;
+    if (!filters.labels(image.config.config?.Labels ?? {})) continue;
+    if (before.some((time) => made >= time) || since.some((time) => made <= time)) continue;
+    if (until.some((time) => made >= time)) continue;
+    if (references.length === 0) {
+      found.push(image);
+      continue;
+    }
+    const matches = (name: string) => references.some((pattern) => matchesReference(pattern, name));
+    const names = image.names.filter((name) => matches(familiar(name)));
+    const repoDigests = image.repoDigests.filter((name) => matches(familiar(name)));
+    if (names.length > 0 || repoDigests.length > 0) found.push({ ...image, names, repoDigests });
+  }
+  return found.sort((a, b) => (timeOf(a) === timeOf(b) ? 0 : timeOf(a) < timeOf(b) ? 1 : -1));
+}
+
+const timeOf = (image: Image) => parseTime(image.created) ?? 0n;
+
+/** `nginx`, `nginx:1.*`: `*` stands for anything but a slash. With and without the tag. */
+export function matchesReference(pattern: string, name: string): boolean {
+  const wanted = glob(pattern);
+  return wanted.test(name) || wanted.test(repositoryName(name));
+}
+
+function glob(pattern: string): RegExp {
+  // Stars that touch are one: else a stranger's pattern could take for ever.
+  const source = pattern
+    .slice(0, 512)
+    .replace(/\*+/g, '*')
+    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
+    .replace(/\*/g, '[^/]*')
+    .replace(/\?/g, '[^/]');
+  return (source.match(/\*/g)?.length ?? 0) > 8 ? /(?!)/ : new RegExp(`^${source}$`);
+}

@@ -1,0 +1,104 @@
+import { EngineError } from '../../base/errors.ts';
+import type { AttachOptions, Container, Containers, LogOptions } from '../../containers/containers.ts';
+import { parseDetachKeys } from '../../protocol/detach-keys.ts';
+import { queryBoolean } from '../../protocol/query.ts';
+import { readMoment } from '../../protocol/time.ts';
+import { join, rawStream, refuseAttach, streamType, switchProtocols } from '../hijack.ts';
+import { stream } from '../reply.ts';
+import type { ApiRequest } from '../request.ts';
+import { get, post, type Route } from '../router.ts';
+import { takenReply } from '../taken-reply.ts';
+import { serveWebSocket } from '../websocket.ts';
+
+/** Attach and logs: what a container says, as it says it. */
+export function streamRoutes({ containers }: { readonly containers: Containers }): Route[] {
+  return [
+    post(
+      '/containers/:id/attach',
+      async (request) => {
+        const container = containers.get(request.params['id']!);
+        const options = attachOptions(request, container);
+        const attached = await containers.attach(container.id, options);
+        return takenReply(request, attached, { type: rawStream, stdin: options.stdin });
+      },
+      async (request, socket) => {
+        try {
+          const container = containers.get(request.params['id']!);
+          const options = attachOptions(request, container);
+          const attached = await containers.attach(container.id, options);
+          switchProtocols(socket, streamType(request, container.config.Tty));
+          join(attached, socket, { stdin: options.stdin });
+        } catch (error) {
+          refuseAttach(socket, error);
+        }
+      },
+    ),
+    get(
+      '/containers/:id/attach/ws',
+      () => {
+        throw new EngineError('invalid', 'this is for WebSocket clients: ask with Upgrade: websocket');
+      },
+      async (request, socket, head) => {
+        const container = containers.get(request.params['id']!);
+        const options = attachOptions(request, container);
+        await serveWebSocket(request, socket, head, () => containers.attach(container.id, options));
+      },
+    ),
+    get('/containers/:id/logs', async (request) => {
+      const container = containers.get(request.params['id']!);
+      const controller = new AbortController();
+      const lines = containers.logs(container.id, logOptions(request, controller.signal))[Symbol.asyncIterator]();
+      return stream(streamType(request, container.config.Tty), async (out) => {
+        const stop = () => controller.abort();
+        out.signal.addEventListener('abort', stop, { once: true });
+        if (out.signal.aborted) stop();
+        try {
+          for (;;) {
+            const { value, done } = await lines.next();
+            if (done) return;
+            await out.write(value);
+          }
+        } finally {
+          controller.abort();
+          await lines.return?.(undefined);
+        }
+      });
+    }),
+  ];
+}
+
+function attachOptions({ query }: ApiRequest, container: Container): AttachOptions {
+  const options = {
+    // Reading what is not open would hold the client's side for nothing.
+    stdin: queryBoolean(query.get('stdin')) && container.config.OpenStdin,
+    stdout: queryBoolean(query.get('stdout')),
+    stderr: queryBoolean(query.get('stderr')),
+    logs: queryBoolean(query.get('logs')),
+    stream: queryBoolean(query.get('stream')),
+    detachKeys: parseDetachKeys(query.get('detachKeys') ?? ''),
+  };
+  if (container.state.status === 'paused')
+    throw new EngineError('conflict', `container ${container.id} is paused, unpause the container before attach`);
+  if (container.state.status === 'restarting')
+    throw new EngineError('conflict', `container ${container.id} is restarting, wait until the container is running`);
+  return options;
+}
+
+function logOptions({ query }: ApiRequest, signal: AbortSignal): LogOptions {
+  const stdout = queryBoolean(query.get('stdout'));
+  const stderr = queryBoolean(query.get('stderr'));
+  if (!stdout && !stderr) throw new EngineError('invalid', 'Bad parameters: you must choose at least one stream');
+  const tail = query.get('tail') ?? '';
+  return {
+    follow: queryBoolean(query.get('follow')),
+    stdout,
+    stderr,
+    since: readMoment('since', query.get('since')),
+    until: readMoment('until', query.get('until')),
+    timestamps: queryBoolean(query.get('timestamps')),
+    details: queryBoolean(query.get('details')),
+    // What is no number is all, as it always was.
+    tail: /^[0-9]{1,15}$/.test(tail) ? Number(tail) : undefined,
+    signal,
+  };
+}

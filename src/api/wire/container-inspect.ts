@@ -1,0 +1,72 @@
+import type { Container } from '../../containers/containers.ts';
+import type { ApiVersion } from '../../protocol/version.ts';
+import { networksOf, portMap } from './networking.ts';
+
+/** The answer of `GET /containers/{id}/json` (engine-api.md, section 6). */
+export function containerInspect(container: Container, version: ApiVersion, driver: string): Record<string, unknown> {
+  const { state, files, endpoint } = container;
+  const bridge = endpoint?.network === 'bridge' ? endpoint : undefined;
+  return {
+    Id: container.id,
+    Created: container.created,
+    Path: container.path,
+    Args: container.args,
+    State: {
+      Status: state.status,
+      // A container that is paused runs.
+      Running: state.status === 'running' || state.status === 'paused' || state.status === 'restarting',
+      Paused: state.status === 'paused',
+      Restarting: state.status === 'restarting',
+      OOMKilled: state.oomKilled,
+      Dead: state.status === 'dead',
+      Pid: state.pid,
+      ExitCode: state.exitCode,
+      Error: state.error,
+      StartedAt: state.startedAt,
+      FinishedAt: state.finishedAt,
+    },
+    Image: container.image,
+    ResolvConfPath: files.resolvConf,
+    HostnamePath: files.hostname,
+    HostsPath: files.hosts,
+    LogPath: files.log,
+    Name: `/${container.name}`,
+    RestartCount: container.restartCount,
+    Driver: driver,
+    Platform: container.platform.os,
+    MountLabel: container.mountLabel,
+    ProcessLabel: container.processLabel,
+    AppArmorProfile: container.appArmorProfile,
+    ExecIDs: null,
+    HostConfig: container.hostConfig,
+    GraphDriver: { Data: null, Name: driver },
+    Mounts: container.mounts,
+    Config: container.config,
+    NetworkSettings: {
+      Bridge: '',
+      SandboxID: endpoint ? container.id : '',
+      SandboxKey: '',
+      Ports: portMap(container),
+      HairpinMode: false,
+      LinkLocalIPv6Address: '',
+      LinkLocalIPv6PrefixLen: 0,
+      SecondaryIPAddresses: null,
+      SecondaryIPv6Addresses: null,
+      EndpointID: bridge?.id ?? '',
+      Gateway: bridge?.gateway ?? '',
+      GlobalIPv6Address: '',
+      GlobalIPv6PrefixLen: 0,
+      IPAddress: bridge?.address ?? '',
+      IPPrefixLen: bridge?.prefixLength ?? 0,
+      IPv6Gateway: '',
+      MacAddress: bridge?.mac ?? '',
+      Networks: networksOf(container, version),
+    },
+    ...(version >= 1048 && { ImageManifestDescriptor: manifestDescriptor(container) }),
+  };
+}
+
+export function manifestDescriptor({ imageManifest, platform }: Container) {
+  const { os, architecture, variant } = platform;
+  return { ...imageManifest, platform: { architecture, os, ...(variant && { variant }) } };
+}
