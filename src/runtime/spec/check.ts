@@ -60,7 +60,6 @@ function checkMemory(host: Draft, machine: Machine, warnings: string[], update: 
     warnings.push(unsupported('swap limit capabilities', 'Memory limited without swap.'));
     host.MemorySwap = -1;
   }
-  if (host.MemorySwap < -1) throw invalid(`Invalid value: ${host.MemorySwap}, memory swap limit is -1 for no limit`);
   if (host.Memory > 0 && host.MemorySwap > 0 && host.MemorySwap < host.Memory)
     throw invalid('Minimum memoryswap limit should be larger than memory limit, see usage');
   if (host.Memory === 0 && host.MemorySwap > 0 && !update)
@@ -139,7 +138,7 @@ function checkSets(host: Draft, machine: Machine, warnings: string[]) {
   const fits = (field: string, noun: string, list: string, available: string) => {
     if (list === '') return;
     const wanted = parseKernelList(list);
-    if (!wanted) throw invalid(`Invalid value ${list} for cpuset ${field}`);
+    if (!wanted) throw invalid(`Invalid value ${list} for cpuset ${field}: invalid format: ${list}`);
     const there = parseKernelList(available) ?? new Set();
     if (![...wanted].every((number) => there.has(number)))
       throw invalid(`Requested ${noun} are not available - requested ${list}, available: ${available}`);

@@ -134,20 +134,22 @@ export function tmpfsOptions(text: string): readonly string[] {
   for (const option of ['noexec', 'nosuid', 'nodev', 'rprivate', ...text.split(',').filter((part) => part !== '')]) {
     const [key, value] = option.split(/=(.*)/s) as [string, string | undefined];
     if (value !== undefined) {
-      if (!Object.hasOwn(values, key))
-        throw new EngineError('invalid', `Invalid tmpfs option ${JSON.stringify(option)}`);
-      if (!values[key]!.test(value)) throw new EngineError('invalid', `Invalid tmpfs option ${JSON.stringify(option)}`);
+      if (!Object.hasOwn(values, key)) throw unknownOption(option);
+      if (!values[key]!.test(value)) throw unknownOption(option);
       chosen.set(key, option);
     } else if (propagations.test(option)) chosen.set('propagation', option);
     else if (opposites.has(option)) {
       chosen.delete(opposites.get(option)!);
       chosen.set(option, option);
     } else if (option !== 'defaults') {
-      throw new EngineError('invalid', `Invalid tmpfs option ${JSON.stringify(option)}`);
+      throw unknownOption(option);
     }
   }
   return [...chosen.values()];
 }
+
+const unknownOption = (option: string) =>
+  new EngineError('invalid', `invalid tmpfs option [${JSON.stringify(option)}]`);
 
 /** Options of `--mount type=tmpfs`: size and mode by fields, the rest by name, in the same form as `--tmpfs`. */
 export function tmpfsMountOptions({ ReadOnly, TmpfsOptions }: Pick<MountSpec, 'ReadOnly' | 'TmpfsOptions'>): string {

@@ -157,7 +157,7 @@ const bad = (fact: string) => new EngineError('invalid', `Decoding seccomp profi
 const either = (one: string, other: string) =>
   new EngineError(
     'invalid',
-    `both ${one} and ${other} are specified in the seccomp profile, use either ${one} or ${other}`,
+    `${one} and ${other} were specified in the seccomp profile, use either ${one} or ${other}`,
   );
 
 /**
