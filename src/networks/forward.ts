@@ -51,7 +51,7 @@ interface Session {
 /** Holds a UDP port: one socket towards the container for each client, until it was silent for 90 s. */
 export async function forwardUdp({ hostAddress, hostPort, target, port }: Forward): Promise<() => Promise<void>> {
   const sessions = new Map<string, Session>();
-  const server = createSocket({ type: hostAddress.includes(':') ? 'udp6' : 'udp4', ipv6Only: true });
+  const server = createSocket(hostAddress.includes(':') ? { type: 'udp6', ipv6Only: true } : { type: 'udp4' });
   const end = (key: string) => {
     sessions.get(key)?.upstream.close();
     sessions.delete(key);

@@ -7,6 +7,7 @@ import { EngineError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Events } from '../events/bus.ts';
 import { AddressPool, chooseSubnet, formatSubnet, macOf, parseMac, parseRoutes, parseSubnet } from './addresses.ts';
+import { HostFirewalls } from './host-firewalls.ts';
 import { Kernel } from './kernel.ts';
 import { NetworkHelper } from './network-helper.ts';
 import type { Endpoint, JoinRequest, NetworkInfo, Networks, PublishedPort, Sandbox } from './networks.ts';
@@ -71,6 +72,7 @@ export class HostNetworks implements Networks {
   readonly #deps: HostNetworksDeps;
   readonly #kernel: Kernel;
   readonly #helper: NetworkHelper;
+  readonly #firewalls: HostFirewalls;
   readonly #addresses: AddressPool;
   readonly #ports = new Ports();
   readonly #queue = new KeyedQueue();
@@ -109,6 +111,7 @@ export class HostNetworks implements Networks {
       table: config.table,
       namespaces: this.#namespaces,
     });
+    this.#firewalls = new HostFirewalls(config.bridgeName);
     this.#helper = new NetworkHelper({
       socketPath: join(runDir, 'network.sock'),
       logPath: join(runDir, 'network.log'),
@@ -201,7 +204,7 @@ export class HostNetworks implements Networks {
     // The rules first: until they are there, whatever the old table lacked is not reachable.
     if (endpoints.length > 0) await this.#prepared();
     await this.#kernel.call('sweep', { paths: [...paths], veths });
-    if (endpoints.length === 0) await this.#kernel.call('teardown', {});
+    if (endpoints.length === 0) await this.#tearDown();
     await this.#helper.recover(
       endpoints
         .filter(({ ports }) => ports.length > 0)
@@ -257,10 +260,15 @@ export class HostNetworks implements Networks {
     await this.#auditing;
     if (this.#ready) {
       for (const place of this.#pool.splice(0)) await this.#dropPlace(place);
-      if (this.#endpoints().length === 0) await this.#kernel.call('teardown', {});
+      if (this.#endpoints().length === 0) await this.#tearDown();
     }
     await this.#helper[Symbol.asyncDispose]();
     await this.#kernel[Symbol.asyncDispose]();
+  }
+
+  async #tearDown(): Promise<void> {
+    await this.#kernel.call('teardown', {});
+    await this.#applyFirewalls(false);
   }
 
   #endpoints(): Endpoint[] {
@@ -294,6 +302,7 @@ export class HostNetworks implements Networks {
 
   async #prepare(): Promise<void> {
     const { forwardingEnabled } = await this.#kernel.call('setup', { table: this.#table() });
+    await this.#applyFirewalls(true);
     this.#audit ??= setInterval(() => this.#startAudit(), this.#deps.config.auditMs).unref();
     if (!forwardingEnabled || this.#record.forwardingEnabled) return;
     this.#deps.log.info('ip_forward was off and is on now: containers need it');
@@ -327,11 +336,23 @@ export class HostNetworks implements Networks {
 
   async #runAudit(): Promise<void> {
     const veths = [...this.#endpoints(), ...this.#pool].map(({ id }) => vethOf(id));
-    const { tableIntact, mended } = await this.#kernel.call('audit', { veths });
+    const { table, rulesChanged, mended } = await this.#kernel.call('audit', { veths });
+    if (rulesChanged || this.#firewalls.due) await this.#applyFirewalls(true);
     if (mended.length > 0) this.#deps.log.warn('somebody changed the network, mended', { mended });
-    if (tableIntact) return;
+    if (table === 'intact') return;
     await this.#kernel.call('rules', { script: this.#table() });
-    this.#deps.log.warn('somebody changed the firewall rules, written anew', { table: this.#deps.config.table });
+    if (table === 'changed')
+      this.#deps.log.warn('somebody changed the firewall rules, written anew', { table: this.#deps.config.table });
+  }
+
+  /** Another firewall in our way is a reason to say so, not to refuse: its rules may let us through all the same. */
+  async #applyFirewalls(wanted: boolean): Promise<void> {
+    try {
+      const changed = await this.#firewalls.apply(wanted);
+      if (changed.length > 0) this.#deps.log.info('changed the rules of another firewall', { changed });
+    } catch (error) {
+      this.#deps.log.warn('the rules of another firewall could not be changed', { reason: messageOf(error) });
+    }
   }
 
   #newPlace(mac?: string): Place {

@@ -3,7 +3,7 @@ import { messageOf } from '../base/errors.ts';
 import { NetlinkSocket } from '../sys/netlink.ts';
 import { generation, Nftables, netfilterProtocol } from '../sys/nftables.ts';
 import { Sandboxes, type SandboxRequest } from './sandboxes.ts';
-import type { WorkerConfig } from './worker-protocol.ts';
+import type { Operations, WorkerConfig } from './worker-protocol.ts';
 
 /** What is ours in the kernel, seen from the network worker's thread. */
 export class KernelState {
@@ -46,7 +46,7 @@ export class KernelState {
     return { gone: this.sandboxes.sweep(this.#config.namespaces, new Set(paths), new Set(veths)) };
   }
 
-  audit(veths: ReadonlySet<string>) {
+  audit(veths: ReadonlySet<string>): Operations['audit']['out'] {
     const mended: string[] = [];
     const { created, forwardingEnabled } = this.sandboxes.ensureBridge();
     if (created) {
@@ -58,11 +58,12 @@ export class KernelState {
     const now = generation(this.#netfilter);
     if (now === this.#generation) {
       this.#listing ??= this.#list();
-      return { tableIntact: true, rulesChanged: false, mended };
+      return { table: 'intact', rulesChanged: false, mended };
     }
-    const tableIntact = this.#listing !== undefined && this.#listing === this.#list();
-    if (tableIntact) this.#generation = now;
-    return { tableIntact, rulesChanged: true, mended };
+    // Others changed something before there was anything to compare with: the caller writes the table to be sure.
+    const table = this.#listing === undefined ? 'unknown' : this.#listing === this.#list() ? 'intact' : 'changed';
+    this.#generation = table === 'intact' ? now : undefined;
+    return { table, rulesChanged: true, mended };
   }
 
   teardown(): void {

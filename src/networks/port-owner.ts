@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { basename } from 'node:path';
 import type { PublishedPort } from './networks.ts';
 
 /**
@@ -19,10 +20,16 @@ export function findPortOwner({
     if (!/^\d+$/.test(pid)) continue;
     for (const fd of list(`/proc/${pid}/fd`)) {
       const socket = /^socket:\[(\d+)\]$/.exec(readLink(`/proc/${pid}/fd/${fd}`))?.[1];
-      if (socket && inodes.has(socket)) return `${readText(`/proc/${pid}/comm`).trim()} (pid ${pid})`;
+      if (socket && inodes.has(socket)) return `${nameOf(pid)} (pid ${pid})`;
     }
   }
   return undefined;
+}
+
+/** By the command line: what a process calls its first thread says less. */
+function nameOf(pid: string): string {
+  const command = readText(`/proc/${pid}/cmdline`).split('\0')[0];
+  return command ? basename(command) : readText(`/proc/${pid}/comm`).trim();
 }
 
 /** The sockets in a table of proc(5) that are bound to the port; of TCP only those that listen. */

@@ -22,7 +22,12 @@ export interface Operations {
   /** Has anybody changed what is ours? Mends bridge, ports and forwarding; the table is the caller's to send again. */
   audit: {
     in: { readonly veths: readonly string[] };
-    out: { readonly tableIntact: boolean; readonly rulesChanged: boolean; readonly mended: readonly string[] };
+    out: {
+      readonly table: 'intact' | 'changed' | 'unknown';
+      /** Somebody else changed some rule of the host. */
+      readonly rulesChanged: boolean;
+      readonly mended: readonly string[];
+    };
   };
   teardown: { in: Record<string, never>; out: void };
 }
