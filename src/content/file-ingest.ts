@@ -6,8 +6,8 @@ import { type Digest, Digester } from '../oci/digest.ts';
 import { diskError, fullDisk, mismatch, space, tooMuch, tooShort } from './errors.ts';
 import type { Ingest } from './store.ts';
 
-/** What is hashed and written at once: few calls, and a millisecond of the main thread for each. */
-const stageSize = 1024 * 1024;
+/** What is hashed and written at once: few calls, and half a millisecond of the main thread for each. */
+const stageSize = 512 * 1024;
 
 export interface FileIngestDeps {
   readonly digest: Digest;

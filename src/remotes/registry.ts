@@ -14,6 +14,8 @@ export interface Credentials {
 export interface RegistryOptions {
   readonly credentials?: Credentials;
   readonly signal?: AbortSignal;
+  /** Past the mirrors, from the registry itself: for when what a mirror gave was wrong. */
+  readonly direct?: boolean;
 }
 
 /** How hosts are reached; from the engine's configuration. */

@@ -1,0 +1,190 @@
+import {
+  Agent,
+  type ClientRequest,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  request as sendHttp,
+} from 'node:http';
+import { request as sendHttps, Agent as TlsAgent } from 'node:https';
+import type { LookupFunction, Socket } from 'node:net';
+import type { SecureContext } from 'node:tls';
+import { codeOf } from '../base/errors.ts';
+import { type AddressGuard, checkLiteral, guardedLookup, guardFor } from './addresses.ts';
+import type { HostCertificates } from './certificates.ts';
+import { canceled, RegistryError, transportError } from './errors.ts';
+import type { Hosts } from './hosts.ts';
+
+/** How long things may take, in milliseconds. */
+export interface Timing {
+  readonly connect: number;
+  /** Without a byte, in the middle of an answer or before it. */
+  readonly stall: number;
+  /** The first wait before another attempt; it doubles. */
+  readonly backoff: number;
+  /** The longest wait before another attempt, whatever the registry asks for. */
+  readonly longestWait: number;
+  readonly attempts: number;
+}
+
+export interface Call {
+  readonly method?: 'GET' | 'POST';
+  readonly url: URL;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string;
+  readonly signal?: AbortSignal | undefined;
+  /** For hosts that a registry named, not the user. */
+  readonly guard?: AddressGuard | undefined;
+}
+
+export interface Reply {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: IncomingMessage;
+  /** Where the answer came from, after redirects. */
+  readonly url: URL;
+  /** The address of the host that answered first: the registry's own. */
+  readonly address: string | undefined;
+}
+
+export interface TransportDeps {
+  readonly hosts: Hosts;
+  readonly certificates: HostCertificates;
+  readonly lookup: LookupFunction;
+  readonly timing: Timing;
+  readonly userAgent: string;
+}
+
+/** One request and its answer. Connections are kept for the next one. Throws RegistryError in Docker's words. */
+export class Transport implements Disposable {
+  readonly #deps: TransportDeps;
+  readonly #agents = new Map<string, { readonly agent: Agent; readonly context: SecureContext | undefined }>();
+
+  constructor(deps: TransportDeps) {
+    this.#deps = deps;
+  }
+
+  async send(call: Call): Promise<Reply> {
+    if (call.guard) checkLiteral(call.url.hostname, call.guard);
+    const agent = await this.#agentFor(call.url, call.guard);
+    if (call.signal?.aborted) throw canceled(call.signal.reason);
+    try {
+      return await this.#exchange(call, agent);
+    } catch (error) {
+      throw call.signal?.aborted ? canceled(error) : transportError(call.url, error);
+    }
+  }
+
+  /** Closes the connections that are kept. */
+  [Symbol.dispose](): void {
+    for (const { agent } of this.#agents.values()) agent.destroy();
+    this.#agents.clear();
+  }
+
+  #exchange({ method = 'GET', url, headers, body, signal }: Call, agent: Agent): Promise<Reply> {
+    const { timing, userAgent } = this.#deps;
+    const send = url.protocol === 'https:' ? sendHttps : sendHttp;
+    return new Promise((resolve, reject) => {
+      const request = send(
+        // Without user and password, which a Location may carry: Node would make an Authorization of them.
+        new URL(url.origin + url.pathname + url.search),
+        {
+          method,
+          agent,
+          headers: {
+            ...headers,
+            'user-agent': userAgent,
+            ...(body === undefined ? {} : { 'content-length': Buffer.byteLength(body) }),
+          },
+          ...(signal ? { signal } : {}),
+        },
+        (response) => {
+          clearTimeout(timer);
+          response.on('error', () => {}); // whoever reads the body sees it again
+          resolve({
+            status: response.statusCode ?? 0,
+            headers: response.headers,
+            body: response,
+            url,
+            address: response.socket.remoteAddress,
+          });
+        },
+      );
+      const late = (code: string, message: string) => () =>
+        request.destroy(Object.assign(new Error(message), { code }));
+      let timer = setTimeout(late('ETIMEDOUT', 'the connection was not made in time'), timing.connect);
+      whenConnected(request, url.protocol === 'https:', () => {
+        clearTimeout(timer);
+        timer = setTimeout(late('ETIMEDOUT', 'no answer came in time'), timing.stall);
+      });
+      request.on('error', (error) => {
+        clearTimeout(timer);
+        // A kept connection that the server closed in the same moment says nothing about the server.
+        const stale = request.reusedSocket && codeOf(error) === 'ECONNRESET' && !signal?.aborted;
+        if (stale && method === 'GET') this.#exchange({ method, url, headers, signal }, agent).then(resolve, reject);
+        else reject(error);
+      });
+      request.end(body);
+    });
+  }
+
+  async #agentFor(url: URL, guard: AddressGuard | undefined): Promise<Agent> {
+    const { certificates, hosts, timing } = this.#deps;
+    const secure = url.protocol === 'https:';
+    const key = `${url.origin} ${guard?.key ?? ''}`;
+    const verify = secure && !(await hosts.isInsecure(url.host));
+    const context = secure ? await certificates.contextFor(url.host, { verify }) : undefined;
+    const known = this.#agents.get(key);
+    if (known && known.context === context) return known.agent;
+    known?.agent.destroy();
+    const lookup = guard ? guardedLookup(this.#deps.lookup, guard) : this.#deps.lookup;
+    const kept = { keepAlive: true, maxFreeSockets: 8, timeout: timing.connect + 2 * timing.stall, lookup };
+    const agent = secure
+      ? new TlsAgent({ ...kept, ...(context ? { secureContext: context } : {}), rejectUnauthorized: verify })
+      : new Agent(kept);
+    this.#agents.set(key, { agent, context });
+    return agent;
+  }
+}
+
+function whenConnected(request: ClientRequest, secure: boolean, ready: () => void): void {
+  request.once('socket', (socket: Socket) => {
+    if (request.reusedSocket) ready();
+    else socket.once(secure ? 'secureConnect' : 'connect', ready);
+  });
+}
+
+/** Ends an answer that nobody reads, and keeps its connection where that costs little. */
+export function discard({ body, headers }: Reply): void {
+  const length = Number(headers['content-length'] ?? Number.NaN);
+  if (length <= 65_536) body.setTimeout(5000, () => body.destroy()).resume();
+  else body.destroy();
+}
+
+/** Follows redirects by hand, since what may be followed, and with what, is the point (S32, S33, S37). */
+export async function follow({ transport, hosts }: { transport: Transport; hosts: Hosts }, call: Call): Promise<Reply> {
+  const { authorization, ...plain } = call.headers;
+  let { url, guard } = call;
+  let headers = call.headers;
+  let secure = url.protocol === 'https:';
+  let address: string | undefined;
+  const refused = (why: string) =>
+    new RegistryError('forbidden', `Get "${call.url.origin}${call.url.pathname}": ${why}`);
+  for (let hops = 0; ; hops++) {
+    const reply = await transport.send({ ...call, url, headers, guard });
+    address ??= reply.address;
+    const { location } = reply.headers;
+    if (![301, 302, 303, 307, 308].includes(reply.status) || !location) return { ...reply, address };
+    discard(reply);
+    if (hops === 10) throw refused('stopped after 10 redirects');
+    if (call.method === 'POST') throw refused('a redirect of what carries credentials is not followed');
+    const next = URL.parse(location, url.href);
+    if (!next || !/^https?:$/.test(next.protocol)) throw refused('the redirect leads to what is no web address');
+    if (secure && next.protocol === 'http:' && !(await hosts.isInsecure(next.host)))
+      throw refused(`the redirect leads from https to http://${next.host}, which is not listed as insecure`);
+    secure ||= next.protocol === 'https:';
+    // Once dropped it stays dropped, also when a later redirect leads back.
+    if (authorization !== undefined && next.origin !== url.origin) headers = plain;
+    guard ??= guardFor(address);
+    url = next;
+  }
+}
