@@ -55,6 +55,8 @@ interface Place {
   /** First block of directory data, or of a long symbolic link. */
   dataBlock: number;
   subdirectories: number;
+  /** Names that lead here; directories count otherwise. */
+  links: number;
   readonly chunks: Chunks | undefined;
 }
 
@@ -113,7 +115,18 @@ function placeInodes(root: Node, places: Map<Node, Place>): number {
         while (Math.floor((next + head) / block) !== Math.floor((next + head + node.size - 1) / block)) next += slot;
       }
     }
-    const place = { node, offset: next, xattrs, layout, parent, names: [], dataBlock: 0, subdirectories: 0, chunks };
+    const place = {
+      node,
+      offset: next,
+      xattrs,
+      layout,
+      parent,
+      names: [],
+      dataBlock: 0,
+      subdirectories: 0,
+      links: 1,
+      chunks,
+    };
     places.set(node, place);
     next = align(next + size, slot);
     return place;
@@ -127,7 +140,11 @@ function placeInodes(root: Node, places: Map<Node, Place>): number {
     names.sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
     place.names = names;
     for (const node of children!.values()) {
-      if (places.has(node)) continue;
+      const linked = places.get(node);
+      if (linked) {
+        linked.links++;
+        continue;
+      }
       const placed = put(node, place.offset);
       if (node.children) {
         place.subdirectories++;
@@ -181,7 +198,7 @@ function writeDirectory(index: Buffer, place: Place, places: ReadonlyMap<Node, P
       writeU64(index, offset / slot, entry);
       index.writeUInt16LE(nameAt, entry + 8);
       index[entry + 10] = child ? direntTypes[child.mode & fileType.S_IFMT]! : 2;
-      index.latin1Write(name, at + nameAt);
+      index.write(name, at + nameAt, 'latin1');
       nameAt += name.length;
     }
     first += count;
@@ -220,11 +237,11 @@ function writeInode(index: Buffer, place: Place): void {
   index.writeUInt32LE(node.gid, at + 28);
   index.writeBigInt64LE(BigInt(node.mtime), at + 32);
   index.writeUInt32LE(node.mtimeNsec, at + 40);
-  index.writeUInt32LE(node.children ? 2 + place.subdirectories : node.links, at + 44);
+  index.writeUInt32LE(node.children ? 2 + place.subdirectories : place.links, at + 44);
   xattrs?.copy(index, at + inodeSize);
   if (type === fileType.S_IFLNK) {
     const inline = place.layout === layouts.inline;
-    index.latin1Write(node.target, inline ? at + inodeSize + (xattrs?.length ?? 0) : place.dataBlock * block);
+    index.write(node.target, inline ? at + inodeSize + (xattrs?.length ?? 0) : place.dataBlock * block, 'latin1');
   }
 }
 
@@ -245,7 +262,7 @@ function encodeXattrs(node: Node): Buffer | undefined {
     entry[0] = rest.length;
     entry[1] = index;
     entry.writeUInt16LE(value.length, 2);
-    entry.latin1Write(rest, 4);
+    entry.write(rest, 4, 'latin1');
     value.copy(entry, 4 + rest.length);
     parts.push(entry);
   }

@@ -375,13 +375,13 @@ function typeOf(header: Buffer, name: string): TarEntryType {
 function stringAt(header: Buffer, at: number, length: number): string {
   let end = at;
   while (end < at + length && header[end] !== 0) end++;
-  return header.latin1Slice(at, end);
+  return header.toString('latin1', at, end);
 }
 
 function headerName(header: Buffer): string {
   const name = stringAt(header, 0, 100);
   // The prefix field is POSIX's; GNU puts times there and writes another magic.
-  if (header.latin1Slice(257, 263) !== 'ustar\0') return name;
+  if (header.toString('latin1', 257, 263) !== 'ustar\0') return name;
   const prefix = stringAt(header, 345, 155);
   return prefix === '' ? name : `${prefix}/${name}`;
 }
@@ -494,13 +494,14 @@ function readPax(content: Buffer, into: Overrides): void {
     // Some writers pad the header with zeros.
     if (content[at] === 0) return;
     const space = content.indexOf(32, at);
-    const length = space < 0 || space - at > 10 ? Number.NaN : decimal(content.latin1Slice(at, space), 'PAX length');
+    const length =
+      space < 0 || space - at > 10 ? Number.NaN : decimal(content.toString('latin1', at, space), 'PAX length');
     const end = at + length;
     if (!(end <= content.length) || end <= space + 1 || content[end - 1] !== 10)
       throw invalidTar('a PAX record is damaged');
     const equals = content.indexOf(61, space);
     if (equals < 0 || equals >= end) throw invalidTar('a PAX record has no value');
-    const key = content.latin1Slice(space + 1, equals);
+    const key = content.toString('latin1', space + 1, equals);
     const value = content.subarray(equals + 1, end - 1);
     at = end;
     if (key.startsWith('SCHILY.xattr.')) {
@@ -508,7 +509,7 @@ function readPax(content: Buffer, into: Overrides): void {
       into.xattrs.set(key.slice(13), Buffer.from(value));
       continue;
     }
-    const text = value.latin1Slice();
+    const text = value.toString('latin1');
     switch (key) {
       case 'path':
         if (text !== '') into.path = text;

@@ -20,13 +20,12 @@ export interface Node {
   mtime: number;
   mtimeNsec: number;
   size: number;
-  links: number;
   /** Where a file's data is in the tar. */
   data: number;
   sparse: readonly SparsePart[] | undefined;
   /** A symbolic link's, in bytes as latin1. */
   target: string;
-  /** major * 2^32 + minor would not fit the kernel's form anyway: kept apart. */
+  /** Of a device. */
   major: number;
   minor: number;
   xattrs: ReadonlyMap<string, Buffer> | undefined;
@@ -45,7 +44,7 @@ export class LayerTree {
   readonly root: Node = directory();
   readonly #maxEntries: number;
   #entries = 0;
-  /** Names that a whiteout hides and that no entry of this layer brought again. */
+
   constructor({ maxEntries }: { maxEntries: number }) {
     this.#maxEntries = maxEntries;
   }
@@ -82,7 +81,6 @@ export class LayerTree {
     if (!found || isWhiteout(found)) throw invalidTar(`${what}: there is no such file in the layer`);
     if (found.children) throw invalidTar(`${what}: that is a directory`);
     if (parent.children!.get(name) === found) return;
-    found.links++;
     place(parent.children!, name, found);
   }
 
@@ -142,7 +140,6 @@ function directory(): Node {
     mtime: 0,
     mtimeNsec: 0,
     size: 0,
-    links: 1,
     data: 0,
     sparse: undefined,
     target: '',
@@ -212,7 +209,6 @@ function place(children: Map<string, Node>, name: string, node: Node): void {
     // Both hidden and made again: nothing of the lower directory shows through.
     node.opaque = true;
   }
-  if (there && !there.children) there.links--;
   children.set(name, node);
 }
 

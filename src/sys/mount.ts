@@ -38,6 +38,8 @@ export interface NewMount {
   readonly target: string;
   /** In order; `true` for options without a value. */
   readonly options: readonly (readonly [name: string, value: string | true])[];
+  /** Of the mount, not of the file system: MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC. */
+  readonly flags?: number;
 }
 
 /**
@@ -85,7 +87,7 @@ export class MountCalls {
   }
 
   /** fsopen(2), one fsconfig(2) for each option, fsmount(2), move_mount(2). Throws SyscallError naming the step. */
-  mountNew({ type, target, options }: NewMount): void {
+  mountNew({ type, target, options, flags = 0 }: NewMount): void {
     const { fsopen, fsconfig, fsmount, moveMount } = numbers;
     const fs = check('fsopen', type, this.#fsopen(fsopen, type, FSOPEN_CLOEXEC));
     try {
@@ -97,7 +99,8 @@ export class MountCalls {
         check('fsconfig', value === true ? name : `${name}=${value}`, result);
       }
       check('fsconfig', target, this.#fsconfig(fsconfig, fs, FSCONFIG_CMD_CREATE, null, null, 0));
-      const mount = check('fsmount', target, this.#fsmount(fsmount, fs, FSMOUNT_CLOEXEC, 0));
+      // MOUNT_ATTR_* have the numbers of these MS_* flags.
+      const mount = check('fsmount', target, this.#fsmount(fsmount, fs, FSMOUNT_CLOEXEC, flags & 0xf));
       try {
         const moved = this.#moveMount(moveMount, mount, '', AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
         check('move_mount', target, moved);
@@ -114,6 +117,7 @@ export class MountCalls {
 export interface MountInfo {
   readonly target: string;
   readonly type: string;
+  readonly source: string;
   /** `shared:1`, `master:2`; empty when private. */
   readonly propagation: readonly string[];
   readonly superOptions: string;
@@ -129,7 +133,13 @@ export function parseMountInfo(text: string): MountInfo[] {
     .map((line) => {
       const [before = '', after = ''] = line.split(' - ');
       const fields = before.split(' ');
-      const [type = '', , superOptions = ''] = after.split(' ');
-      return { target: unescape(fields[4] ?? ''), type, propagation: fields.slice(6), superOptions };
+      const [type = '', source = '', superOptions = ''] = after.split(' ');
+      return {
+        target: unescape(fields[4] ?? ''),
+        type,
+        source: unescape(source),
+        propagation: fields.slice(6),
+        superOptions,
+      };
     });
 }

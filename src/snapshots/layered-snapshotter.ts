@@ -1,0 +1,298 @@
+import { mkdirSync, readdirSync, realpathSync, rmSync, statSync } from 'node:fs';
+import { rmdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { codeOf, EngineError, messageOf } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { MountCalls } from '../sys/mount.ts';
+import { LayerStore } from './layer-store.ts';
+import type { OverlayMount } from './overlay-mount.ts';
+import { currentMounts, makePrivate, undoPrivate } from './private-root.ts';
+import type { LayerFacts, LayerForm, LayerStage, Snapshotter, SnapshotUsage } from './snapshotter.ts';
+import { type RootAttributes, WritableStore } from './writable-store.ts';
+
+/** As Docker and the kernel's page of options have it. */
+const maxLayers = 128;
+
+/** Where the trees of layers are, in the form that an implementation keeps them. */
+export interface LayerTrees extends AsyncDisposable {
+  /** The directory with a layer's tree, for as long as it is not released. */
+  acquire(diffId: Digest): string;
+  release(diffId: Digest): void;
+  /** Lets go of a layer that nobody uses, before it is removed. */
+  drop(diffId: Digest): Promise<void>;
+  recover(used: ReadonlySet<Digest>): Promise<void>;
+}
+
+export interface LayeredSnapshotterDeps {
+  readonly root: string;
+  readonly log: Log;
+  readonly calls: MountCalls;
+  readonly mountOverlay: (calls: MountCalls, mount: OverlayMount) => void;
+}
+
+/** What both snapshotters have in common: overlay over trees of layers, one writable directory for each snapshot. */
+export abstract class LayeredSnapshotter implements Snapshotter {
+  abstract readonly name: 'erofs' | 'overlay';
+  abstract readonly form: LayerForm;
+  protected readonly root: string;
+  protected readonly calls: MountCalls;
+  protected readonly log: Log;
+  readonly #mountOverlay: LayeredSnapshotterDeps['mountOverlay'];
+  protected readonly store: LayerStore;
+  readonly #writable: WritableStore;
+  readonly #mounted = new Map<string, { readonly key: string; readonly layers: readonly Digest[] }>();
+  readonly #rootOf = new Map<Digest, RootAttributes>();
+  readonly #viewed = new Map<Digest, number>();
+  #views = 0;
+
+  constructor({ root, log, calls, mountOverlay }: LayeredSnapshotterDeps) {
+    mkdirSync(root, { recursive: true, mode: 0o700 });
+    // The kernel shows mount points by their real path.
+    this.root = realpathSync(root);
+    this.log = log;
+    this.calls = calls;
+    this.#mountOverlay = mountOverlay;
+    makePrivate(calls, this.root);
+    for (const name of ['layers', 'staging', 'containers', 'trash', 'mounts', 'views', 'empty']) {
+      mkdirSync(join(this.root, name), { recursive: true, mode: 0o700 });
+    }
+    this.store = new LayerStore({ root: this.root, sync: (directory) => this.syncLayer(directory) });
+    this.#writable = new WritableStore({ root: this.root, log });
+  }
+
+  protected abstract readonly trees: LayerTrees;
+  protected abstract syncLayer(directory: string): Promise<void>;
+
+  hasLayer(diffId: Digest): boolean {
+    return this.store.has(diffId);
+  }
+
+  layerFacts(diffId: Digest): LayerFacts | undefined {
+    return this.store.facts(diffId);
+  }
+
+  stageLayer(diffId: Digest): Promise<LayerStage> {
+    return this.store.stage(diffId);
+  }
+
+  layers(): readonly Digest[] {
+    return this.store.list();
+  }
+
+  async removeLayer(diffId: Digest): Promise<void> {
+    if (this.#writable.uses(diffId) || this.#viewed.has(diffId)) {
+      throw new EngineError('conflict', `layer ${diffId} is in use`);
+    }
+    this.#rootOf.delete(diffId);
+    await this.trees.drop(diffId);
+    if (this.#writable.uses(diffId) || this.#viewed.has(diffId)) {
+      throw new EngineError('conflict', `layer ${diffId} is in use`);
+    }
+    await this.store.remove(diffId);
+  }
+
+  async prepare(key: string, layers: readonly Digest[]): Promise<void> {
+    this.#checkLayers(layers);
+    this.#writable.prepare(key, layers, this.#rootAttributes(layers.at(-1)));
+  }
+
+  async mount(key: string, target: string): Promise<void> {
+    const layers = this.#writable.chain(key);
+    const there = this.#mounted.get(target);
+    if (there?.key === key) return;
+    if (there) throw new EngineError('conflict', `snapshot ${there.key} is mounted at ${target}`);
+    const directory = this.#writable.directory(key);
+    const lower = this.#acquire(layers);
+    try {
+      this.#overlay({ lower, upper: join(directory, 'upper'), work: join(directory, 'work'), target }, key);
+    } catch (error) {
+      this.#release(layers);
+      throw error;
+    }
+    this.#mounted.set(target, { key, layers });
+  }
+
+  async unmount(key: string, target: string): Promise<void> {
+    const there = this.#mounted.get(target);
+    if (there && there.key !== key) return;
+    this.#mounted.delete(target);
+    try {
+      await this.calls.unmountLater(target, { detach: true });
+    } catch (error) {
+      if (!['EINVAL', 'ENOENT'].includes(codeOf(error) ?? '')) {
+        if (there) this.#mounted.set(target, there);
+        throw error;
+      }
+    }
+    if (there) this.#release(there.layers);
+  }
+
+  async view(layers: readonly Digest[]): Promise<{ readonly path: string } & AsyncDisposable> {
+    this.#checkLayers(layers);
+    const lower = this.#acquire(layers);
+    for (const diffId of layers) this.#viewed.set(diffId, (this.#viewed.get(diffId) ?? 0) + 1);
+    const release = () => {
+      this.#release(layers);
+      for (const diffId of layers) {
+        const count = this.#viewed.get(diffId)! - 1;
+        if (count > 0) this.#viewed.set(diffId, count);
+        else this.#viewed.delete(diffId);
+      }
+    };
+    if (lower.length === 1) {
+      return { path: lower[0]!, [Symbol.asyncDispose]: async () => release() };
+    }
+    const path = join(this.root, 'views', `${process.pid}.${this.#views++}`);
+    try {
+      mkdirSync(path, { mode: 0o700 });
+      this.#overlay({ lower, target: path }, 'view');
+    } catch (error) {
+      release();
+      rmSync(path, { recursive: true, force: true });
+      throw error;
+    }
+    return {
+      path,
+      [Symbol.asyncDispose]: async () => {
+        await this.calls.unmountLater(path, { detach: true });
+        await rmdir(path);
+        release();
+      },
+    };
+  }
+
+  async remove(key: string): Promise<void> {
+    for (const [target, mounted] of this.#mounted) {
+      if (mounted.key === key) throw new EngineError('conflict', `snapshot ${key} is mounted at ${target}`);
+    }
+    this.#writable.remove(key);
+  }
+
+  snapshots(): readonly string[] {
+    return this.#writable.keys();
+  }
+
+  usage(key: string): Promise<SnapshotUsage> {
+    return this.#writable.usage(key);
+  }
+
+  describe(key: string): Readonly<Record<string, string>> {
+    const directory = this.#writable.directory(key);
+    const target = [...this.#mounted].find(([, mounted]) => mounted.key === key)?.[0];
+    return {
+      LowerDir: distinct(this.#writable.chain(key))
+        .map((diffId) => this.store.directory(diffId))
+        .toReversed()
+        .join(':'),
+      MergedDir: target ?? '',
+      UpperDir: join(directory, 'upper'),
+      WorkDir: join(directory, 'work'),
+    };
+  }
+
+  async recover(mounted: ReadonlyMap<string, string>): Promise<void> {
+    const targets = new Set(currentMounts().map((mount) => mount.target));
+    const used = new Set<Digest>();
+    const running: (readonly [key: string, target: string])[] = [];
+    for (const [key, target] of mounted) {
+      if (!targets.has(target) || !this.#writable.keys().includes(key)) continue;
+      running.push([key, target]);
+      for (const diffId of this.#writable.chain(key)) used.add(diffId);
+    }
+    const kept = new Set(running.map(([, target]) => target));
+    const mounts = join(this.root, 'mounts');
+    // What is on top was mounted later and goes first.
+    for (const { target } of currentMounts().toReversed()) {
+      const ours = target.startsWith(`${this.root}/`) && !target.startsWith(`${mounts}/`);
+      if (ours && !kept.has(target) && !this.#mounted.has(target)) {
+        await this.calls.unmountLater(target, { detach: true });
+      }
+    }
+    await this.trees.recover(used);
+    for (const [key, target] of running) {
+      if (this.#mounted.has(target)) continue;
+      const layers = this.#writable.chain(key);
+      this.#acquire(layers);
+      this.#mounted.set(target, { key, layers });
+    }
+    for (const room of ['staging', 'views']) {
+      const directory = join(this.root, room);
+      for (const name of readdirSync(directory)) {
+        rmSync(join(directory, name), { recursive: true, force: true });
+      }
+    }
+    this.#writable.recover();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#writable[Symbol.asyncDispose]();
+    await this.trees[Symbol.asyncDispose]();
+    undoPrivate(this.calls, this.root);
+  }
+
+  #checkLayers(layers: readonly Digest[]): void {
+    if (layers.length > maxLayers) {
+      throw new EngineError('invalid', `the image has ${layers.length} layers, more than ${maxLayers}`);
+    }
+    for (const diffId of layers) {
+      if (!this.store.has(diffId)) throw new EngineError('not-found', `layer ${diffId} is not here`);
+    }
+  }
+
+  /** The directories of a chain for overlay, top first. */
+  #acquire(layers: readonly Digest[]): string[] {
+    if (layers.length === 0) return [join(this.root, 'empty')];
+    const acquired: Digest[] = [];
+    try {
+      return distinct(layers)
+        .map((diffId) => {
+          const path = this.trees.acquire(diffId);
+          acquired.push(diffId);
+          return path;
+        })
+        .toReversed();
+    } catch (error) {
+      for (const diffId of acquired) this.trees.release(diffId);
+      throw error;
+    }
+  }
+
+  #release(layers: readonly Digest[]): void {
+    for (const diffId of distinct(layers)) this.trees.release(diffId);
+  }
+
+  #overlay(mount: OverlayMount, subject: string): void {
+    try {
+      this.#mountOverlay(this.calls, mount);
+    } catch (error) {
+      throw new EngineError('unavailable', `mount ${subject} at ${mount.target}: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+  }
+
+  /** A writable directory covers the root of the top layer, and must look like it. */
+  #rootAttributes(top: Digest | undefined): RootAttributes {
+    if (!top) return { mode: 0o755, uid: 0, gid: 0 };
+    const known = this.#rootOf.get(top);
+    if (known) return known;
+    const path = this.trees.acquire(top);
+    try {
+      const { mode, uid, gid } = statSync(path);
+      const attributes = { mode: mode & 0o7777, uid, gid };
+      this.#rootOf.set(top, attributes);
+      return attributes;
+    } finally {
+      this.trees.release(top);
+    }
+  }
+}
+
+/**
+ * A layer that is in a chain twice counts at its upper place: overlay refuses the same directory twice, and whatever the
+ * lower one brings or hides, the upper one does too.
+ */
+function distinct(layers: readonly Digest[]): readonly Digest[] {
+  return layers.filter((diffId, i) => layers.lastIndexOf(diffId) === i);
+}
