@@ -42,6 +42,16 @@ export class Collector {
     return { bytes };
   }
 
+  /** What broken transfers left of these blobs; of one that goes on elsewhere nothing. */
+  async dropPartials(digests: Iterable<Digest>): Promise<void> {
+    const { content, claims } = this.#deps;
+    for (const digest of digests)
+      await claims.alone(blobKey(digest), async () => {
+        if (claims.isHeld(digest) || (await content.has(digest))) return;
+        await (await content.ingest(digest, -1)).discard();
+      });
+  }
+
   #isFree(digest: Digest): boolean {
     return !this.#deps.claims.isHeld(digest) && !this.#deps.isReachable(digest);
   }

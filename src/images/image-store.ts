@@ -8,6 +8,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { Descriptor } from '../oci/manifest.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
 import { familiarName, familiarRepository, formatReference, parseReference, withDefaultTag } from '../oci/reference.ts';
+import { RegistryError } from '../remotes/errors.ts';
 import type { Registry } from '../remotes/registry.ts';
 import type { Snapshotter } from '../snapshots/snapshotter.ts';
 import type { Database } from '../state/database.ts';
@@ -250,9 +251,14 @@ export class ImageStore implements Images {
   async #failed(lease: Lease, error: unknown, signal: AbortSignal, what: string): Promise<unknown> {
     const came = lease.digests();
     lease[Symbol.dispose]();
-    await this.#collector.sweep(came).catch((sweeping) => {
+    // Halves of blobs are worth keeping only where asking again can help.
+    const resumable = signal.aborted || error instanceof RegistryError;
+    try {
+      await this.#collector.sweep(came);
+      if (!resumable) await this.#collector.dropPartials(came);
+    } catch (sweeping) {
       this.#deps.log.warn('could not clean up; the next collection will', { after: what, error: sweeping });
-    });
+    }
     if (!signal.aborted || (error instanceof EngineError && error.kind === 'canceled')) return error;
     return new EngineError('canceled', `${what} was canceled`, { cause: error });
   }

@@ -89,12 +89,13 @@ export const silentSteps: LayerSteps = {
 
 function throttled(report: Report, id: string) {
   let last = 0;
-  let status = '';
+  let shown = '';
   return (now: string, current: number, total: number) => {
     const time = performance.now();
-    if (now === status && time - last < interval && current < total) return;
+    const begun = shown.startsWith(now);
+    if (current === 0 || shown === `${now} ${current}` || (begun && time - last < interval && current < total)) return;
     last = time;
-    status = now;
+    shown = `${now} ${current}`;
     report({ status: now, progressDetail: { current, total }, progress: progressBar(current, total), id });
   };
 }

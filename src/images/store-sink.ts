@@ -74,9 +74,12 @@ export class StoreSink implements ImageSink {
         if ((await content.size(digest)) === size) return;
         await fetching.run(async () => {
           signal.throwIfAborted();
+          let whole = false;
           const onProgress = (bytes: number) => {
+            if (whole) return;
             steps.fetching(bytes, size);
-            if (bytes >= size) steps.verifying();
+            whole = bytes >= size;
+            if (whole) steps.verifying();
           };
           await from.deliver(descriptor, content, { onProgress, signal });
         });
