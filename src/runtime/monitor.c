@@ -117,24 +117,30 @@ static char *put_number(char *to, unsigned long long value, int width) {
   return to;
 }
 
-/* RFC 3339 in UTC with nine digits. The date is computed once a second. */
+/* RFC 3339 in UTC with nine digits. Not by gmtime, which reads time zone files and allocates. */
 static char *put_time(char *to, const struct timespec *t) {
   static time_t second = -1;
   static char date[21];
   if (t->tv_sec != second) {
-    struct tm tm;
-    gmtime_r(&t->tv_sec, &tm);
-    char *p = put_number(date, (unsigned)tm.tm_year + 1900, 4);
+    /* Days since 1970 to a date, in years that begin in March. */
+    long days = (long)(t->tv_sec / 86400) + 719468, rest = (long)(t->tv_sec % 86400);
+    long era = days / 146097, day = days % 146097;
+    long year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
+    day -= 365 * year + year / 4 - year / 100;
+    long month = (5 * day + 2) / 153;
+    day -= (153 * month + 2) / 5;
+    year += era * 400 + (month >= 10);
+    char *p = put_number(date, (unsigned long)year, 4);
     *p++ = '-';
-    p = put_number(p, (unsigned)tm.tm_mon + 1, 2);
+    p = put_number(p, (unsigned long)(month < 10 ? month + 3 : month - 9), 2);
     *p++ = '-';
-    p = put_number(p, (unsigned)tm.tm_mday, 2);
+    p = put_number(p, (unsigned long)day + 1, 2);
     *p++ = 'T';
-    p = put_number(p, (unsigned)tm.tm_hour, 2);
+    p = put_number(p, (unsigned long)rest / 3600, 2);
     *p++ = ':';
-    p = put_number(p, (unsigned)tm.tm_min, 2);
+    p = put_number(p, (unsigned long)rest / 60 % 60, 2);
     *p++ = ':';
-    p = put_number(p, (unsigned)tm.tm_sec, 2);
+    p = put_number(p, (unsigned long)rest % 60, 2);
     *p++ = '.';
     *p = 0;
     second = t->tv_sec;

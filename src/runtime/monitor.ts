@@ -61,6 +61,7 @@ export class Monitor {
       }
     });
     socket.on('error', () => {});
+    socket.on('end', () => socket.destroy());
     socket.on('close', () => {
       started.reject(new MonitorFailure('the container monitor ended without a word'));
       exited.resolve(undefined);
@@ -117,7 +118,7 @@ export function startMonitor({ path, directory, options, command, attach }: Moni
       fds: theirs,
     });
     const sockets = ours.splice(0).map((fd) => new Socket({ fd, readable: true, writable: true, allowHalfOpen: true }));
-    for (const stream of sockets.slice(1)) stream.on('error', () => {});
+    for (const stream of sockets.slice(1)) endWhole(stream);
     const monitor = new Monitor(sockets[0]!);
     void monitor.exited.then(() => reapSoon(pid));
     return { monitor, attached: sockets.slice(1) };
@@ -186,13 +187,19 @@ async function dial(directory: string): Promise<Socket | undefined> {
       socket.once('error', failed);
       socket.once('connect', () => {
         socket.off('error', failed);
-        socket.on('error', () => {});
+        endWhole(socket);
         resolve(socket);
       });
     });
   } finally {
     closeSync(parent);
   }
+}
+
+/** When the output has ended nobody takes input any more either. */
+function endWhole(stream: Socket): void {
+  stream.on('error', () => {});
+  stream.on('end', () => stream.end());
 }
 
 function modes({ stdin, stdout, stderr }: AttachRequest): string {
