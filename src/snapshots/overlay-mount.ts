@@ -37,6 +37,8 @@ export function mountOverlay(calls: MountCalls, { lower, upper, work, target }: 
           ] as const)
         : []),
       ...fixedOptions,
+      // Else the kernel writes a mark of its own into every new upper directory.
+      ['uuid', 'null'],
     ],
   });
 }
