@@ -153,6 +153,7 @@ describe('buildSpec', () => {
     const host = { Ulimits: [{ Name: 'core', Soft: 0, Hard: -1 }] };
     const json = specJson(buildSpec(sampleInput({ host })));
     assert.match(json, /"rlimits":\[\{"type":"RLIMIT_CORE","soft":0,"hard":18446744073709551615\}\]/);
+    assert.equal(specJson(JSON.parse(json)), json);
     const texts = specJson(buildSpec(sampleInput({ args: ['18446744073709551615', 'Infinity'] })));
     assert.deepEqual(JSON.parse(texts).process.args, ['18446744073709551615', 'Infinity']);
   });
