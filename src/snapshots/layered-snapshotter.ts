@@ -1,6 +1,7 @@
 import { mkdirSync, readdirSync, realpathSync, rmSync, statSync } from 'node:fs';
 import { rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Semaphore } from '../base/async.ts';
 import { codeOf, EngineError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -45,6 +46,8 @@ export abstract class LayeredSnapshotter implements Snapshotter {
   readonly #rootOf = new Map<Digest, RootAttributes>();
   readonly #viewed = new Map<Digest, number>();
   #views = 0;
+  /** The unmount of an overlay syncs the file system below it: on Node's few threads it must not push out all else. */
+  readonly #unmounting = new Semaphore(2);
 
   constructor({ root, log, calls, mountOverlay }: LayeredSnapshotterDeps) {
     mkdirSync(root, { recursive: true, mode: 0o700 });
@@ -118,7 +121,7 @@ export abstract class LayeredSnapshotter implements Snapshotter {
     if (there && there.key !== key) return;
     this.#mounted.delete(target);
     try {
-      await this.calls.unmountLater(target, { detach: true });
+      await this.#unmounting.run(() => this.calls.unmountLater(target, { detach: true }));
     } catch (error) {
       if (!['EINVAL', 'ENOENT'].includes(codeOf(error) ?? '')) {
         if (there) this.#mounted.set(target, there);
@@ -155,7 +158,7 @@ export abstract class LayeredSnapshotter implements Snapshotter {
     return {
       path,
       [Symbol.asyncDispose]: async () => {
-        await this.calls.unmountLater(path, { detach: true });
+        await this.#unmounting.run(() => this.calls.unmountLater(path, { detach: true }));
         await rmdir(path);
         release();
       },
