@@ -6,7 +6,7 @@ import { EngineError } from '../base/errors.ts';
  * its absolute path and run outside of the container: nothing of the copied tree is executed or followed (S02, S09).
  */
 export async function copyTree(from: string, to: string): Promise<void> {
-  await run('/bin/cp', ['-a', '--no-target-directory', '--', from, to]);
+  await run('/bin/cp', ['-a', '--no-target-directory', '--', `${from}/.`, to]);
 }
 
 /** Everything written to the file system that holds `path` is on disk. */

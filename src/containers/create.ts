@@ -1,0 +1,240 @@
+import { randomBytes } from 'node:crypto';
+import { statSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { hostname as hostsName } from 'node:os';
+import { join } from 'node:path';
+import { EngineError } from '../base/errors.ts';
+import type { Image } from '../images/images.ts';
+import { formatPlatform, hostPlatform, type Platform, platformScore } from '../oci/platform.ts';
+import type { ContainerConfig, CreateRequest, HostConfig } from '../protocol/container.ts';
+import { workingDirectory } from '../runtime/spec/build.ts';
+import { checkHostConfig } from '../runtime/spec/check.ts';
+import { appArmorProfile, parseSecurityOptions } from '../runtime/spec/security.ts';
+import { selinuxLabels } from '../runtime/spec/selinux.ts';
+import { commandOf, mergeConfig } from './config.ts';
+import { withDirectoryInside } from './inside.ts';
+import { checkLogConfig } from './log-config.ts';
+import { type PlannedMount, planMounts } from './mount-plan.ts';
+import { checkName, inventName } from './names.ts';
+import { extraHost, mergeResolver, resolvConf } from './network-files.ts';
+import { portRequests } from './ports.ts';
+import { type ContainerRecord, createdState, type HeldMount } from './record.ts';
+import { type Room, recordKind } from './room.ts';
+import { parseSignal } from './signals.ts';
+import { now } from './time.ts';
+
+/** Durable when it returns, and the name is this container's: all of it, or nothing. */
+export async function create(
+  room: Room,
+  asked: string,
+  request: CreateRequest,
+  platform: Platform | undefined,
+): Promise<{ readonly id: string; readonly warnings: readonly string[] }> {
+  const { deps, store } = room;
+  const wanted = asked === '' ? '' : checkName(asked);
+  const image = await deps.images.get(request.config.Image, platform);
+  const id = newId();
+  const merged = mergeConfig(request.config, image.config.config ?? {});
+  const { hostConfig, warnings } = checkRequest(room, merged, request.hostConfig);
+  const config = { ...merged, Hostname: merged.Hostname || defaultHostname(hostConfig, id) };
+  const plan = planMounts(config, hostConfig, inheritedMounts(room, hostConfig));
+  for (const mount of plan.planned) checkSource(mount);
+  checkNetwork(room, config, hostConfig, request);
+
+  await using undo = new AsyncDisposableStack();
+  // From here to the record nothing else gets this name; no await stands between the look and the reservation.
+  const name = wanted || inventName((name) => store.isNamed(name));
+  const release = store.reserve(name, id);
+  undo.defer(release);
+
+  const mounts = [...plan.inherited];
+  for (const mount of plan.planned) mounts.push(await makeMount(room, undo, mount, image));
+  const directory = room.directory(id);
+  const bundle = room.bundle(id);
+  const [path, ...args] = commandOf(config) as [string, ...string[]];
+  const security = parseSecurityOptions(hostConfig.SecurityOpt ?? []);
+  const labels = deps.machine.selinux ? selinuxLabels(security.labels) : { process: '', mount: '' };
+  const manifestPlatform = image.manifest.platform ?? image.config;
+  const record: ContainerRecord = {
+    id,
+    name,
+    created: now(),
+    image: image.id,
+    imageManifest: { mediaType: image.manifest.mediaType, digest: image.manifest.digest, size: image.manifest.size },
+    platform: {
+      os: manifestPlatform.os,
+      architecture: manifestPlatform.architecture,
+      ...(manifestPlatform.variant ? { variant: manifestPlatform.variant } : {}),
+    },
+    layers: image.layers,
+    config,
+    hostConfig,
+    endpoints: request.endpoints,
+    path,
+    args,
+    state: createdState,
+    restartCount: 0,
+    endpoint: undefined,
+    mounts: mounts.map(({ point }) => point),
+    files: {
+      log: hostConfig.LogConfig.Type === 'none' ? '' : join(directory, `${id}-json.log`),
+      hosts: join(bundle, 'hosts'),
+      hostname: join(bundle, 'hostname'),
+      resolvConf: join(bundle, 'resolv.conf'),
+    },
+    appArmorProfile: appArmorProfile(security, hostConfig.Privileged, deps.machine) ?? '',
+    mountLabel: labels.mount,
+    processLabel: labels.process,
+    own: { mounts, stoppedByUser: false, sandboxed: false },
+  };
+
+  // Beside each other: a snapshot or a folder without a record is removed at the next start of the engine, and a record
+  // without a snapshot was never acknowledged.
+  const outcomes = await Promise.allSettled([
+    deps.snapshots.prepare(id, image.layers).then(() => undo.defer(() => deps.snapshots.remove(id))),
+    mkdir(directory, { mode: 0o710 }).then(() => undo.defer(() => rm(directory, { recursive: true, force: true }))),
+    deps.database
+      .write([{ kind: recordKind, key: id, value: record }], { durable: !hostConfig.AutoRemove })
+      .then(() => undo.defer(() => deps.database.write([{ kind: recordKind, key: id, value: undefined }]))),
+  ]);
+  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+  store.set(record);
+  undo.move();
+  room.emit(record, 'create');
+  return { id, warnings: [...warnings, ...platformWarning(image, platform)] };
+}
+
+function newId(): string {
+  for (;;) {
+    const id = randomBytes(32).toString('hex');
+    // Twelve digits alone would be taken for a number by tools that shorten it.
+    if (!/^\d{12}/.test(id)) return id;
+  }
+}
+
+const invalid = (message: string) => new EngineError('invalid', message);
+
+function checkRequest({ deps }: Room, config: ContainerConfig, asked: HostConfig) {
+  const { runtime, machine } = deps;
+  const mode = asked.NetworkMode === '' || asked.NetworkMode === 'default' ? 'bridge' : asked.NetworkMode;
+  const filled: HostConfig = {
+    ...asked,
+    NetworkMode: config.NetworkDisabled ? 'none' : mode,
+    Runtime: asked.Runtime || runtime.default,
+    LogConfig: asked.LogConfig?.Type
+      ? asked.LogConfig
+      : { Type: deps.config.log.type, Config: asked.LogConfig?.Config ?? {} },
+    RestartPolicy: asked.RestartPolicy?.Name ? asked.RestartPolicy : { Name: 'no', MaximumRetryCount: 0 },
+  };
+  if (!runtime.list().some(({ name }) => name === filled.Runtime))
+    throw invalid(`unknown or invalid runtime name: ${filled.Runtime}`);
+  checkRestartPolicy(filled);
+  checkLogConfig(filled.LogConfig);
+  if (config.StopSignal) parseSignal(config.StopSignal);
+  workingDirectory(config.WorkingDir);
+  if (config.WorkingDir !== '' && !config.WorkingDir.startsWith('/'))
+    throw invalid(`the working directory '${config.WorkingDir}' is invalid, it needs to be an absolute path`);
+  if (filled.Links?.length)
+    throw new EngineError('unsupported', 'links between containers are not supported yet; use a network');
+  for (const variable of config.Env)
+    if (variable === '' || variable.startsWith('=') || variable.includes('\0'))
+      throw invalid(`invalid environment variable: ${JSON.stringify(variable)}`);
+  if (
+    config.Hostname.length > 63 ||
+    (config.Hostname && !/^[a-zA-Z0-9]([a-zA-Z0-9_.-]*[a-zA-Z0-9])?$/.test(config.Hostname))
+  )
+    throw invalid(`invalid hostname ${JSON.stringify(config.Hostname)}`);
+  return checkHostConfig(filled, machine);
+}
+
+function checkRestartPolicy({ RestartPolicy: { Name, MaximumRetryCount }, AutoRemove }: HostConfig): void {
+  if (!['no', 'always', 'on-failure', 'unless-stopped'].includes(Name))
+    throw invalid(
+      `invalid restart policy: unknown policy '${Name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'`,
+    );
+  if (MaximumRetryCount < 0) throw invalid('invalid restart policy: maximum retry count cannot be negative');
+  if (MaximumRetryCount > 0 && Name !== 'on-failure')
+    throw invalid("invalid restart policy: maximum retry count can only be used with 'on-failure'");
+  if (AutoRemove && Name !== 'no') throw invalid("can't create 'AutoRemove' container with restart policy");
+}
+
+function checkNetwork(room: Room, config: ContainerConfig, hostConfig: HostConfig, request: CreateRequest): void {
+  const { NetworkMode: mode, ExtraHosts, Dns, DnsSearch, DnsOptions, UTSMode } = hostConfig;
+  const conflicting = (what: string) => invalid(`conflicting options: ${what}`);
+  const ports = portRequests(config, hostConfig);
+  if (mode.startsWith('container:')) {
+    room.store.get(mode.slice('container:'.length));
+    if (request.config.Hostname) throw conflicting('hostname and the network mode');
+    if (ports.length > 0) throw conflicting('port publishing and the container type network mode');
+    if (Dns?.length) throw conflicting('dns and the network mode');
+    if (ExtraHosts?.length) throw conflicting('custom host-to-IP mapping and the network mode');
+    if (config.MacAddress) throw conflicting('mac-address and the network mode');
+  } else if (mode !== 'host' && mode !== 'none') room.deps.networks.get(mode);
+  if (UTSMode === 'host' && request.config.Hostname) throw conflicting('hostname and the UTS mode');
+  if (UTSMode === 'host' && config.Domainname) throw conflicting('domainname and the UTS mode');
+  // Only their form: the addresses are known at start.
+  for (const entry of ExtraHosts ?? []) extraHost(entry, '0.0.0.0');
+  resolvConf(mergeResolver({ servers: [], search: [], options: [] }, { Dns, DnsSearch, DnsOptions }));
+  const address =
+    request.endpoints[mode]?.IPAMConfig?.IPv4Address ?? request.endpoints['default']?.IPAMConfig?.IPv4Address;
+  if (address && ['bridge', 'host', 'none'].includes(mode))
+    throw invalid('user specified IP address is supported on user defined networks only');
+}
+
+function defaultHostname({ NetworkMode, UTSMode }: HostConfig, id: string): string {
+  if (NetworkMode === 'host' || UTSMode === 'host') return hostsName();
+  return NetworkMode.startsWith('container:') ? '' : id.slice(0, 12);
+}
+
+/** `name[:ro|rw]` of --volumes-from. */
+function inheritedMounts({ store }: Room, { VolumesFrom }: HostConfig): readonly HeldMount[] {
+  const mounts = new Map<string, HeldMount>();
+  for (const entry of VolumesFrom ?? []) {
+    const [from = '', mode = 'rw'] = entry.split(/:(.*)/s);
+    if (!['ro', 'rw', 'z', 'Z', ''].includes(mode)) throw invalid(`invalid volumes-from specification: ${entry}`);
+    for (const mount of store.get(from).own.mounts) {
+      const point = { ...mount.point, Mode: mode, RW: mount.point.RW && mode !== 'ro' };
+      mounts.set(point.Destination, { ...mount, point, noCopy: true, anonymous: false });
+    }
+  }
+  return [...mounts.values()];
+}
+
+function checkSource({ type, source, createSource }: PlannedMount): void {
+  if (type !== 'bind' || createSource) return;
+  if (!statSync(source, { throwIfNoEntry: false }))
+    throw invalid(`invalid mount config for type "bind": bind source path does not exist: ${source}`);
+}
+
+/** The volume is made, and filled with what the image has at its place. A volume that this create made is undone with it. */
+async function makeMount(
+  room: Room,
+  undo: AsyncDisposableStack,
+  planned: PlannedMount,
+  image: Image,
+): Promise<HeldMount> {
+  const { type, target, mode, readOnly, propagation, source, labels, ...held } = planned;
+  const point = { Destination: target, Mode: mode, RW: !readOnly, Propagation: propagation };
+  if (type !== 'volume') return { ...held, point: { Type: type, Source: source, ...point } };
+  const { volumes, snapshots } = room.deps;
+  const before = source !== '' && volumes.list().some(({ name }) => name === source);
+  const volume = await volumes.create({ name: source, labels });
+  if (!before) undo.defer(() => volumes.remove(volume.name, { force: true }).catch(() => {}));
+  if (!held.noCopy) {
+    await using view = await snapshots.view(image.layers);
+    await withDirectoryInside(view.path, target, (from) => volumes.fill(volume.name, from));
+  }
+  return {
+    ...held,
+    point: { Type: 'volume', Name: volume.name, Source: volume.mountpoint, Driver: volume.driver, ...point },
+  };
+}
+
+function platformWarning({ manifest, config }: Image, asked: Platform | undefined): readonly string[] {
+  const host = hostPlatform();
+  const image = manifest.platform ?? config;
+  if (asked || platformScore(host, image) > 0) return [];
+  return [
+    `The requested image's platform (${formatPlatform(image)}) does not match the detected host platform (${formatPlatform(host)}) and no specific platform was requested`,
+  ];
+}

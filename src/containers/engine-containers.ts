@@ -1,0 +1,197 @@
+import { EngineError } from '../base/errors.ts';
+import type { ImageUsers } from '../images/images.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { Platform } from '../oci/platform.ts';
+import type { CreateRequest } from '../protocol/container.ts';
+import type { AttachStream, TerminalSize } from '../runtime/runtime.ts';
+import type { VolumeUsers } from '../volumes/volumes.ts';
+import { attach } from './attach.ts';
+import type {
+  AttachOptions,
+  Container,
+  Containers,
+  ExecCreate,
+  ExecState,
+  LogOptions,
+  WaitCondition,
+} from './containers.ts';
+import { create } from './create.ts';
+import { Execs } from './exec.ts';
+import { readLogs } from './logs.ts';
+import { checkName } from './names.ts';
+import { isRunning } from './record.ts';
+import { recover } from './recover.ts';
+import { remove } from './remove.ts';
+import { type ContainersDeps, Room, recordKind } from './room.ts';
+import { start } from './start.ts';
+import { kill, pause, restart, running, type StopOptions, stop, unpause } from './stop.ts';
+import { top } from './top.ts';
+
+/** The containers of this host. Open it with `EngineContainers.open`, which takes up what an engine before left. */
+export class EngineContainers implements Containers, ImageUsers, AsyncDisposable {
+  readonly #room: Room;
+  readonly #execs: Execs;
+  /** For the volumes, whose users these are. */
+  readonly volumeUsers: VolumeUsers;
+
+  private constructor(deps: ContainersDeps) {
+    this.#room = new Room(deps);
+    this.#execs = new Execs(this.#room);
+    this.volumeUsers = { usersOf: (name) => this.#usersOfVolume(name) };
+  }
+
+  static async open(deps: ContainersDeps): Promise<EngineContainers> {
+    const containers = new EngineContainers(deps);
+    await recover(containers.#room);
+    return containers;
+  }
+
+  get version(): number {
+    return this.#room.store.version;
+  }
+
+  list(): readonly Container[] {
+    return this.#room.store.list();
+  }
+
+  get(name: string): Container {
+    return this.#room.store.get(name);
+  }
+
+  create(name: string, request: CreateRequest, platform: Platform | undefined) {
+    return create(this.#room, name, request, platform);
+  }
+
+  async start(name: string): Promise<void> {
+    await start(this.#room, name);
+  }
+
+  async stop(name: string, options: StopOptions): Promise<void> {
+    await stop(this.#room, name, options);
+  }
+
+  async restart(name: string, options: StopOptions): Promise<void> {
+    await restart(this.#room, name, options);
+  }
+
+  async kill(name: string, signal: string): Promise<void> {
+    await kill(this.#room, name, signal);
+  }
+
+  async pause(name: string): Promise<void> {
+    await pause(this.#room, name);
+  }
+
+  async unpause(name: string): Promise<void> {
+    await unpause(this.#room, name);
+  }
+
+  async rename(name: string, to: string): Promise<void> {
+    const room = this.#room;
+    const { id } = room.store.get(name);
+    if (to === '') throw new EngineError('invalid', 'Neither old nor new names may be empty');
+    const wanted = checkName(to);
+    await room.queue.run(id, async () => {
+      const before = room.store.get(id);
+      if (before.name === wanted)
+        throw new EngineError('invalid', 'Renaming a container with the same name as its current name');
+      const release = room.store.reserve(wanted, id);
+      try {
+        await room.deps.database.write([{ kind: recordKind, key: id, value: { ...before, name: wanted } }]);
+        const renamed = room.update(id, { name: wanted });
+        if (renamed) room.emit(renamed, 'rename', { oldName: `/${before.name}` });
+      } finally {
+        release();
+      }
+    });
+  }
+
+  async remove(
+    name: string,
+    options: { readonly force: boolean; readonly volumes: boolean; readonly link: boolean },
+  ): Promise<void> {
+    if (options.link) throw new EngineError('unsupported', 'links between containers are not supported yet');
+    const { id } = this.#room.store.get(name);
+    await remove(this.#room, name, options);
+    this.#execs.forgetOf(id);
+  }
+
+  wait(name: string, condition: WaitCondition) {
+    const { id, state } = this.#room.store.get(name);
+    const result =
+      condition === 'not-running' && !this.#room.live.has(id)
+        ? Promise.resolve({ code: state.exitCode, error: state.error === '' ? undefined : state.error })
+        : this.#room.waits.add(id, condition);
+    return { result };
+  }
+
+  attach(name: string, options: AttachOptions): Promise<AttachStream> {
+    return attach(this.#room, name, options);
+  }
+
+  async resize(name: string, size: TerminalSize): Promise<void> {
+    const { container, live } = running(this.#room, name);
+    await live.task.resize(size);
+    this.#room.emit(container, 'resize', { height: String(size.rows), width: String(size.columns) });
+  }
+
+  logs(name: string, options: LogOptions): AsyncIterable<Buffer> {
+    return readLogs(this.#room, name, options);
+  }
+
+  top(name: string, psArgs: string) {
+    return top(this.#room, name, psArgs);
+  }
+
+  async size(name: string): Promise<{ readonly rw: number; readonly rootFs: number }> {
+    const { id, layers } = this.#room.store.get(name);
+    const { snapshots } = this.#room.deps;
+    const { bytes } = await snapshots.usage(id);
+    const below = layers.reduce((sum, layer) => sum + (snapshots.layerFacts(layer)?.size ?? 0), 0);
+    return { rw: bytes, rootFs: bytes + below };
+  }
+
+  execCreate(name: string, request: ExecCreate): Promise<string> {
+    return this.#execs.create(name, request);
+  }
+
+  execStart(
+    id: string,
+    options: { readonly detach: boolean; readonly tty: boolean; readonly size: TerminalSize | undefined },
+  ): Promise<AttachStream | undefined> {
+    return this.#execs.start(id, options);
+  }
+
+  execInspect(id: string): ExecState {
+    return this.#execs.inspect(id);
+  }
+
+  execResize(id: string, size: TerminalSize): Promise<void> {
+    return this.#execs.resize(id, size);
+  }
+
+  usersOf(image: Digest): readonly { readonly id: string; readonly running: boolean }[] {
+    return this.#room.store
+      .list()
+      .filter((container) => container.image === image || container.imageManifest.digest === image)
+      .map((container) => ({ id: container.id, running: isRunning(container) }));
+  }
+
+  /** Until what goes on in the background is done: releases after exits, sweeping after removals. */
+  idle(): Promise<void> {
+    return this.#room.idle();
+  }
+
+  /** Containers run on: their monitors hold them, and the next engine takes them up. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#room.dispose();
+    await this.#room.idle();
+  }
+
+  #usersOfVolume(name: string): readonly string[] {
+    return this.#room.store
+      .list()
+      .filter(({ mounts }) => mounts.some((mount) => mount.Type === 'volume' && mount.Name === name))
+      .map(({ id }) => id);
+  }
+}

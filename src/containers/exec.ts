@@ -1,0 +1,197 @@
+import { randomBytes } from 'node:crypto';
+import { Duplex } from 'node:stream';
+import { EngineError, messageOf } from '../base/errors.ts';
+import type { Process } from '../oci/runtime-spec.ts';
+import type { AttachStream, Task, TerminalSize } from '../runtime/runtime.ts';
+import { workingDirectory } from '../runtime/spec/build.ts';
+import { boundingSet, processCapabilities } from '../runtime/spec/capabilities.ts';
+import { containerEnv, execEnv } from '../runtime/spec/env.ts';
+import { rlimitsOf } from '../runtime/spec/rlimits.ts';
+import { parseSecurityOptions } from '../runtime/spec/security.ts';
+import { resolveUser } from '../runtime/spec/user.ts';
+import { AttachPoint } from './attach-point.ts';
+import type { ExecCreate, ExecState } from './containers.ts';
+import { defaultDetachKeys, parseDetachKeys } from './detach-keys.ts';
+import type { ContainerRecord } from './record.ts';
+import type { Room } from './room.ts';
+import { notRunning, running } from './stop.ts';
+
+interface Exec {
+  state: ExecState;
+  started: boolean;
+  task: Task | undefined;
+}
+
+/** Answered for that long after the exit: clients ask for the exit code when the stream has closed. */
+const keptAfterExit = 300_000;
+
+/** Commands run in containers, by exec. In memory only: they end with the monitor's word, not with the engine's. */
+export class Execs {
+  readonly #room: Room;
+  readonly #execs = new Map<string, Exec>();
+
+  constructor(room: Room) {
+    this.#room = room;
+  }
+
+  async create(name: string, request: ExecCreate): Promise<string> {
+    const room = this.#room;
+    const container = room.store.get(name);
+    this.#mayExec(container);
+    if (request.Cmd.length === 0) throw new EngineError('invalid', 'No exec command specified');
+    workingDirectory(request.WorkingDir);
+    if (request.DetachKeys !== '' && !parseDetachKeys(request.DetachKeys))
+      throw new EngineError('invalid', `invalid detach keys: ${request.DetachKeys}`);
+    const id = randomBytes(32).toString('hex');
+    const state: ExecState = {
+      id,
+      containerId: container.id,
+      request,
+      user: request.User || container.config.User,
+      running: false,
+      exitCode: null,
+      pid: 0,
+    };
+    this.#execs.set(id, { state, started: false, task: undefined });
+    room.emit(container, `exec_create: ${request.Cmd.join(' ')}`, { execID: id });
+    return id;
+  }
+
+  async start(
+    id: string,
+    { detach, size }: { readonly detach: boolean; readonly tty: boolean; readonly size: TerminalSize | undefined },
+  ): Promise<AttachStream | undefined> {
+    const exec = this.#get(id);
+    const { request } = exec.state;
+    try {
+      return await this.#start(exec, detach, size);
+    } catch (error) {
+      if (error instanceof EngineError && 'exitCode' in error && (error.exitCode === 126 || error.exitCode === 127))
+        exec.state = { ...exec.state, exitCode: error.exitCode };
+      else if (!exec.task) exec.state = { ...exec.state, exitCode: 126 };
+      this.#forgetLater(id);
+      // The client's connection is a stream by now: it hears there, and of a detached one by the status.
+      if (detach) throw error;
+      return textStream(`${messageOf(error)}\r\n`, request.Tty);
+    }
+  }
+
+  inspect(id: string): ExecState {
+    return this.#get(id).state;
+  }
+
+  async resize(id: string, size: TerminalSize): Promise<void> {
+    const { task, state } = this.#get(id);
+    if (!task || !state.running) throw new EngineError('conflict', `exec ${id} is not running`);
+    await task.resize(size);
+  }
+
+  /** The container is gone. */
+  forgetOf(containerId: string): void {
+    for (const [id, { state }] of this.#execs) if (state.containerId === containerId) this.#execs.delete(id);
+  }
+
+  async #start(exec: Exec, detach: boolean, size: TerminalSize | undefined): Promise<AttachStream | undefined> {
+    const room = this.#room;
+    const { id, containerId, request } = exec.state;
+    if (exec.started) throw new EngineError('conflict', `exec command ${id} has already run`);
+    const container = room.store.get(containerId);
+    this.#mayExec(container);
+    const { live } = running(room, containerId);
+    exec.started = true;
+    const [rows, columns] = request.ConsoleSize ?? [0, 0];
+    const terminal = size ?? (rows > 0 && columns > 0 ? { rows, columns } : undefined);
+    const streams = { stdin: request.AttachStdin, stdout: request.AttachStdout, stderr: request.AttachStderr };
+    const attached = !detach;
+    const task = await room.deps.runtime.exec(live.task, {
+      id,
+      process: this.#process(container, request, terminal),
+      stdin: attached && request.AttachStdin,
+      size: request.Tty ? terminal : undefined,
+      attach: attached ? [streams] : [],
+    });
+    exec.task = task;
+    exec.state = { ...exec.state, running: true, pid: task.pid };
+    room.emit(container, `exec_start: ${request.Cmd.join(' ')}`, { execID: id });
+    const ended = task.exited.then((exit) => {
+      exec.state = { ...exec.state, running: false, exitCode: exit.code, pid: 0 };
+      const now = room.store.byId(containerId) ?? container;
+      room.emit(now, 'exec_die', { execID: id, exitCode: String(exit.code) });
+      room.inBackground('an exec could not be cleaned up', containerId, task.delete());
+      this.#forgetLater(id);
+    });
+    if (!attached) return undefined;
+    const point = new AttachPoint({
+      detachKeys: request.AttachStdin ? (parseDetachKeys(request.DetachKeys) ?? defaultDetachKeys) : undefined,
+      onDetach: () => room.emit(container, 'exec_detach', { execID: id }),
+      endAfter: ended,
+    });
+    point.connect(task.attached[0]!);
+    return point;
+  }
+
+  #process(container: ContainerRecord, request: ExecCreate, size: TerminalSize | undefined): Process {
+    const { machine } = this.#room.deps;
+    const { config, hostConfig } = container;
+    const rootfs = this.#room.rootfs(container.id);
+    const security = parseSecurityOptions(hostConfig.SecurityOpt ?? []);
+    const privileged = request.Privileged || hostConfig.Privileged;
+    const user = resolveUser(rootfs, request.User || config.User, hostConfig.GroupAdd ?? []);
+    const own = containerEnv({ config, hostname: config.Hostname, home: '' });
+    return {
+      terminal: request.Tty,
+      ...(request.Tty && size ? { consoleSize: { height: size.rows, width: size.columns } } : {}),
+      user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
+      args: request.Cmd,
+      env: execEnv({ container: own, env: request.Env, tty: request.Tty, home: user.home }),
+      cwd: workingDirectory(request.WorkingDir || config.WorkingDir),
+      capabilities: processCapabilities(boundingSet({ ...hostConfig, Privileged: privileged }, machine), user.uid),
+      rlimits: rlimitsOf(hostConfig.Ulimits, machine),
+      noNewPrivileges: security.noNewPrivileges,
+      ...(container.appArmorProfile
+        ? { apparmorProfile: request.Privileged ? 'unconfined' : container.appArmorProfile }
+        : {}),
+      ...(container.processLabel ? { selinuxLabel: container.processLabel } : {}),
+      oomScoreAdj: hostConfig.OomScoreAdj,
+    };
+  }
+
+  #mayExec({ id, state }: ContainerRecord): void {
+    if (state.status === 'paused')
+      throw new EngineError('conflict', `container ${id} is paused, unpause the container before exec`);
+    if (state.status === 'restarting')
+      throw new EngineError('conflict', `container ${id} is restarting, wait until the container is running`);
+    if (!this.#room.live.has(id)) throw notRunning(id);
+  }
+
+  #get(id: string): Exec {
+    const exec = this.#execs.get(id) ?? this.#byPrefix(id);
+    if (!exec) throw new EngineError('not-found', `No such exec instance: ${id}`);
+    return exec;
+  }
+
+  #byPrefix(prefix: string): Exec | undefined {
+    if (!/^[0-9a-f]{12,}$/.test(prefix)) return undefined;
+    const found = [...this.#execs].filter(([id]) => id.startsWith(prefix));
+    return found.length === 1 ? found[0]![1] : undefined;
+  }
+
+  #forgetLater(id: string): void {
+    setTimeout(() => this.#execs.delete(id), keptAfterExit).unref();
+  }
+}
+
+/** A stream that says this on stdout, and nothing else. */
+function textStream(text: string, tty: boolean): AttachStream {
+  const payload = Buffer.from(text);
+  const header = Buffer.alloc(8);
+  header[0] = 1;
+  header.writeUInt32BE(payload.length, 4);
+  const stream = new Duplex({
+    read() {},
+    write: (_chunk, _encoding, done) => done(),
+  });
+  stream.push(tty ? payload : Buffer.concat([header, payload]));
+  stream.push(null);
+  return stream;
+}

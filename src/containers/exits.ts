@@ -1,0 +1,147 @@
+import { rmSync } from 'node:fs';
+import type { Task, TaskExit } from '../runtime/runtime.ts';
+import { type ContainerRecord, isRunning } from './record.ts';
+import { forget } from './remove.ts';
+import type { Room } from './room.ts';
+import { startNow } from './start.ts';
+import { millisecondsOf, now } from './time.ts';
+
+/** From a start, or from an adoption: the exit is recorded, told, and what was held is released. */
+export function supervise(room: Room, { id }: ContainerRecord, task: Task): void {
+  const live = {
+    task,
+    ended: task.exited.then((exit) => ended(room, id, task, exit)),
+  };
+  room.live.set(id, live);
+}
+
+/**
+ * The exit. What others see changes at once and together; mounts, network and the runtime's state are released after,
+ * in the container's queue, so that the next start finds them gone.
+ */
+async function ended(room: Room, id: string, task: Task, exit: TaskExit): Promise<void> {
+  // Closing: the record stays `running`, and the next start of the engine asks the monitor.
+  if (room.closed) return;
+  const before = room.store.byId(id);
+  room.live.delete(id);
+  const release = before?.endpoint?.ports.length
+    ? // The same ports may be asked for by whoever is told of this exit.
+      await room.deps.networks.close(id).then(
+        () => ({ networkClosed: true }),
+        () => ({ networkClosed: false }),
+      )
+    : { networkClosed: false };
+  if (!before) return;
+  const delay = restartDelay(room, before, exit);
+  const autoRemove = before.hostConfig.AutoRemove && !room.removing.has(id);
+  const after = room.update(
+    id,
+    {
+      state: {
+        status: delay === undefined ? 'exited' : 'restarting',
+        pid: 0,
+        exitCode: exit.code,
+        oomKilled: exit.oomKilled,
+        finishedAt: exit.at,
+      },
+      endpoint: undefined,
+      restartCount: delay === undefined ? before.restartCount : before.restartCount + 1,
+    },
+    { save: !autoRemove },
+  )!;
+  if (exit.oomKilled) room.emit(after, 'oom');
+  const seconds = Math.max(0, Math.round((millisecondsOf(exit.at) - millisecondsOf(after.state.startedAt)) / 1000));
+  room.emit(after, 'die', { exitCode: String(exit.code), execDuration: String(seconds) });
+  room.waits.exited(id, { code: exit.code, error: undefined });
+  closePending(room, id);
+  const cleaned = room.queue.run(id, () => releaseTask(room, id, task, release));
+  room.inBackground('what a container held could not be released', id, cleaned);
+  if (autoRemove) await forget(room, after, { volumes: true, durable: false });
+  else if (delay !== undefined) scheduleRestart(room, id, delay);
+}
+
+async function releaseTask(
+  room: Room,
+  id: string,
+  task: Task | undefined,
+  { networkClosed = false }: { readonly networkClosed?: boolean } = {},
+): Promise<void> {
+  const outcomes = await Promise.allSettled([
+    task?.delete(),
+    networkClosed ? undefined : room.deps.networks.close(id),
+    room.deps.snapshots.unmount(id, room.rootfs(id)),
+  ]);
+  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+  rmSync(room.bundle(id), { recursive: true, force: true });
+}
+
+/** Nothing was left behind by the start; what is known of it is why. */
+export async function afterStartFailure(room: Room, id: string, code: number, message: string): Promise<void> {
+  const before = room.store.byId(id);
+  if (!before) return;
+  const tried = before.state.status === 'restarting';
+  const after = room.update(id, {
+    state: {
+      status: before.state.startedAt.startsWith('0001') ? 'created' : 'exited',
+      pid: 0,
+      exitCode: code,
+      error: message,
+      ...(tried ? { finishedAt: now() } : {}),
+    },
+    endpoint: undefined,
+  })!;
+  closePending(room, id);
+  if (after.hostConfig.AutoRemove) await forget(room, after, { volumes: true, durable: false });
+}
+
+/** Who attached and will get nothing more. */
+export function closePending(room: Room, id: string): void {
+  for (const { point } of room.pending.get(id) ?? []) point.close();
+  room.pending.delete(id);
+}
+
+const shortest = 100;
+const longest = 60_000;
+/** Running that long, a container has recovered. */
+const settled = 10_000;
+
+/** Milliseconds until the next try by the restart policy, or undefined. */
+function restartDelay(room: Room, container: ContainerRecord, exit: TaskExit): number | undefined {
+  const { RestartPolicy: policy } = container.hostConfig;
+  if (container.own.stoppedByUser || room.removing.has(container.id)) return undefined;
+  const again =
+    policy.Name === 'always' ||
+    policy.Name === 'unless-stopped' ||
+    (policy.Name === 'on-failure' &&
+      exit.code !== 0 &&
+      (policy.MaximumRetryCount === 0 || container.restartCount < policy.MaximumRetryCount));
+  if (!again) return undefined;
+  const ran = millisecondsOf(exit.at) - millisecondsOf(container.state.startedAt);
+  if (ran >= settled) return shortest;
+  return Math.min(longest, shortest * 2 ** Math.min(container.restartCount, 20));
+}
+
+export function scheduleRestart(room: Room, id: string, delay: number): void {
+  const timer = setTimeout(() => {
+    const work = room.queue.run(id, async () => {
+      const container = room.store.byId(id);
+      if (room.closed || room.restarts.get(id)?.timer !== timer) return;
+      room.restarts.delete(id);
+      if (!container || container.state.status !== 'restarting') return;
+      await startNow(room, container);
+    });
+    room.inBackground('a container could not be restarted', id, work);
+  }, delay);
+  room.restarts.set(id, { timer, delay });
+}
+
+/** The pending restart will not come: the container counts as exited. */
+export function cancelRestart(room: Room, id: string): boolean {
+  const waiting = room.restarts.get(id);
+  if (!waiting) return false;
+  clearTimeout(waiting.timer);
+  room.restarts.delete(id);
+  const container = room.store.byId(id);
+  if (container && !isRunning(container)) room.update(id, { state: { status: 'exited' } });
+  return true;
+}

@@ -1,0 +1,197 @@
+import { type FSWatcher, watch } from 'node:fs';
+import { dirname } from 'node:path';
+import { EngineError } from '../base/errors.ts';
+import type { LogOptions } from './containers.ts';
+import { inodeOf, type LogFile, logPaths, openLog, openLogFile, tailStart } from './log-files.ts';
+import { LogFormatter } from './log-format.ts';
+import type { ContainerRecord } from './record.ts';
+import type { Room } from './room.ts';
+
+/** Throws before the first chunk when there is no log to read. */
+export function readLogs(room: Room, name: string, options: LogOptions): AsyncIterable<Buffer> {
+  const container = room.store.get(name);
+  if (container.hostConfig.LogConfig.Type === 'none')
+    throw new EngineError('unsupported', 'configured logging driver does not support reading');
+  const formatter = new LogFormatter({
+    ...options,
+    tty: container.config.Tty,
+    details: options.details ? detailsOf(container) : undefined,
+  });
+  // What does not run now writes nothing more: its log is read to the end, also when it is followed.
+  const live = options.follow ? room.live.get(container.id) : undefined;
+  return readLog(container.files.log, formatter, { ...options, ended: live?.ended });
+}
+
+export interface ReadLogOptions {
+  readonly tail: number | undefined;
+  readonly signal: AbortSignal;
+  /** Followed until this resolves and everything written before was read; undefined: not followed. */
+  readonly ended: Promise<unknown> | undefined;
+}
+
+const block = 256 * 1024;
+
+export async function* readLog(
+  path: string,
+  formatter: LogFormatter,
+  { tail, signal, ended }: ReadLogOptions,
+): AsyncGenerator<Buffer, void, undefined> {
+  // Before the first look, so that nothing is missed between a look and the waiting.
+  using change = ended ? new Change(dirname(path), ended, signal) : undefined;
+  await using open = new OpenFiles(await openLog(path));
+  const start = tail === undefined ? { file: 0, position: 0 } : await tailStart(open.files, tail);
+  const buffer = Buffer.allocUnsafe(block);
+  let position = start.position;
+
+  async function* rest(file: LogFile): AsyncGenerator<Buffer, void, undefined> {
+    for (;;) {
+      const length = await file.read(buffer, position);
+      if (length === 0 || signal.aborted) return;
+      position += length;
+      const out = formatter.feed(buffer.subarray(0, length));
+      if (out.length > 0) yield out;
+      if (formatter.done) return;
+    }
+  }
+
+  for (let at = Math.max(start.file, 0); at < open.files.length; at++) {
+    if (at > start.file) {
+      position = 0;
+      formatter.endOfFile();
+    }
+    yield* rest(open.files[at]!);
+    if (formatter.done || signal.aborted) return;
+  }
+  if (!change) return;
+
+  let current = open.files.at(-1);
+  for (;;) {
+    // Asked before the reading: what was written before the end is read after it.
+    const over = change.over;
+    change.reset();
+    if (current) yield* rest(current);
+    if (formatter.done || signal.aborted) return;
+    const next = await successor(path, current);
+    if (next) {
+      // Between the last read and the rotation something may have been written.
+      if (current) yield* rest(current);
+      formatter.endOfFile();
+      position = 0;
+      current = await open.replace(next);
+      continue;
+    }
+    if (over) return;
+    await change.next();
+  }
+}
+
+/** The file that goes on where `current` was rotated away; undefined while it is the newest. */
+async function successor(path: string, current: LogFile | undefined): Promise<LogFile | undefined> {
+  const inode = await inodeOf(path);
+  if (inode === undefined || inode === current?.inode) return undefined;
+  const paths = await logPaths(path);
+  let next = current ? 0 : paths.length - 1;
+  for (const [at, each] of paths.entries()) if (current && (await inodeOf(each)) === current.inode) next = at + 1;
+  // Rotated out of existence: the oldest that is left is the nearest.
+  return openLogFile(paths[Math.min(next, paths.length - 1)]!);
+}
+
+class OpenFiles implements AsyncDisposable {
+  readonly files: LogFile[];
+
+  constructor(files: LogFile[]) {
+    this.files = files;
+  }
+
+  async replace(file: LogFile): Promise<LogFile> {
+    await this[Symbol.asyncDispose]();
+    this.files.push(file);
+    return file;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const file of this.files.splice(0)) await file[Symbol.asyncDispose]();
+  }
+}
+
+/** Wakes the reader when something happened in the log's folder, when the container ended, and when nobody reads. */
+class Change implements Disposable {
+  readonly #watcher: FSWatcher;
+  readonly #signal: AbortSignal;
+  #changed = false;
+  #wake: (() => void) | undefined;
+  over = false;
+
+  constructor(directory: string, ended: Promise<unknown>, signal: AbortSignal) {
+    this.#signal = signal;
+    this.#watcher = watch(directory, { persistent: false }, this.#note);
+    this.#watcher.on('error', this.#note);
+    signal.addEventListener('abort', this.#note);
+    void ended.then(() => {
+      this.over = true;
+      this.#note();
+    });
+  }
+
+  reset(): void {
+    this.#changed = false;
+  }
+
+  async next(): Promise<void> {
+    if (this.#changed) return;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#watcher.close();
+    this.#signal.removeEventListener('abort', this.#note);
+  }
+
+  readonly #note = (): void => {
+    this.#changed = true;
+    this.#wake?.();
+    this.#wake = undefined;
+  };
+}
+
+/** `k=v,k2=v2` of the labels and variables that the log options name, as Docker writes them. */
+export function detailsOf({ config, hostConfig }: Pick<ContainerRecord, 'config' | 'hostConfig'>): string {
+  const options = hostConfig.LogConfig.Config ?? {};
+  const pairs = new Map<string, string>();
+  const pick = (
+    names: string | undefined,
+    pattern: string | undefined,
+    entries: readonly (readonly [string, string])[],
+  ) => {
+    const wanted = new Set((names ?? '').split(',').filter(Boolean));
+    const matching = pattern ? safePattern(pattern) : undefined;
+    for (const [key, value] of entries) if (wanted.has(key) || matching?.test(key)) pairs.set(key, value);
+  };
+  pick(options['labels'], options['labels-regex'], Object.entries(config.Labels));
+  const env = config.Env.map((entry): [string, string] => {
+    const [key = '', value = ''] = entry.split(/=(.*)/s);
+    return [key, value];
+  });
+  pick(options['env'], options['env-regex'], env);
+  return [...pairs]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([key, value]) => `${escape(key)}=${escape(value)}`)
+    .join(',');
+}
+
+function safePattern(text: string): RegExp | undefined {
+  try {
+    return new RegExp(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** As a query string has it: a blank is a plus. */
+function escape(text: string): string {
+  return encodeURIComponent(text)
+    .replace(/%20/g, '+')
+    .replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
+}

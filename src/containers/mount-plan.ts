@@ -1,0 +1,178 @@
+import { posix } from 'node:path';
+import { EngineError } from '../base/errors.ts';
+import type { ContainerConfig, HostConfig, MountSpec } from '../protocol/container.ts';
+import { tmpfsMountOptions, tmpfsOptions } from '../runtime/spec/mounts.ts';
+import type { HeldMount } from './record.ts';
+
+/** A mount that was asked for, before volumes are made and sources looked at. */
+export type PlannedMount = Omit<HeldMount, 'point'> & {
+  readonly type: 'bind' | 'volume' | 'tmpfs';
+  /** A host path, a volume's name, or '' for an anonymous volume. */
+  readonly source: string;
+  readonly target: string;
+  readonly mode: string;
+  readonly readOnly: boolean;
+  readonly propagation: string;
+  readonly labels: Readonly<Record<string, string>>;
+};
+
+/**
+ * Reads -v, --mount, --tmpfs and the image's volumes into one list, a destination once. `inherited` are those of
+ * --volumes-from, which the container's own replace. Throws `invalid` in Docker's words.
+ */
+export function planMounts(
+  config: Pick<ContainerConfig, 'Volumes'>,
+  hostConfig: Pick<HostConfig, 'Binds' | 'Mounts' | 'Tmpfs'>,
+  inherited: readonly HeldMount[],
+): { readonly planned: readonly PlannedMount[]; readonly inherited: readonly HeldMount[] } {
+  const planned = new Map<string, PlannedMount>();
+  const add = (mount: PlannedMount) => {
+    if (planned.has(mount.target) || Object.keys(hostConfig.Tmpfs ?? {}).some((path) => clean(path) === mount.target))
+      throw new EngineError('invalid', `Duplicate mount point: ${mount.target}`);
+    planned.set(mount.target, mount);
+  };
+  for (const bind of hostConfig.Binds ?? []) add(parseBind(bind));
+  for (const mount of hostConfig.Mounts ?? []) add(parseMount(mount));
+  for (const [path, options] of Object.entries(hostConfig.Tmpfs ?? {})) {
+    checkTarget(path, `invalid tmpfs mount: ${path}`);
+    tmpfsOptions(options);
+  }
+  const kept = inherited.filter(({ point }) => !planned.has(point.Destination));
+  const taken = new Set([
+    ...kept.map(({ point }) => point.Destination),
+    ...Object.keys(hostConfig.Tmpfs ?? {}).map(clean),
+  ]);
+  for (const path of Object.keys(config.Volumes ?? {})) {
+    const target = checkTarget(path, `invalid volume specification: '${path}'`);
+    if (planned.has(target) || taken.has(target)) continue;
+    planned.set(target, { ...plain, type: 'volume', source: '', target, anonymous: true });
+  }
+  return { planned: [...planned.values()], inherited: kept };
+}
+
+const plain = {
+  mode: '',
+  readOnly: false,
+  propagation: '',
+  labels: {},
+  noCopy: false,
+  createSource: false,
+  recursive: true,
+  recursiveReadOnly: 'possible',
+  relabel: undefined,
+  subpath: '',
+  anonymous: false,
+  tmpfs: undefined,
+} as const;
+
+const propagations = new Set(['private', 'rprivate', 'shared', 'rshared', 'slave', 'rslave']);
+const clean = (path: string) => {
+  const normal = posix.normalize(path);
+  return normal.length > 1 && normal.endsWith('/') ? normal.slice(0, -1) : normal;
+};
+
+/** `[source:]destination[:modes]` */
+function parseBind(text: string): PlannedMount {
+  const bad = (why = '') => new EngineError('invalid', `invalid volume specification: '${text}'${why}`);
+  const parts = text.split(':');
+  if (parts.length > 3 || parts.some((part) => part === '')) throw bad();
+  if (parts.length === 1)
+    return { ...plain, type: 'volume', source: '', target: checkTarget(text, bad().message), anonymous: true };
+  const [source, destination, mode = ''] = parts as [string, string, string?];
+  const bind = source.startsWith('/');
+  const target = checkTarget(destination, bad().message);
+  const words = mode === '' ? [] : mode.split(',');
+  const once = (found: readonly string[]) => {
+    if (found.length > 1) throw bad(`: invalid mode: ${mode}`);
+    return found[0];
+  };
+  const access = once(words.filter((word) => word === 'ro' || word === 'rw'));
+  const label = once(words.filter((word) => word === 'z' || word === 'Z'));
+  const propagation = once(words.filter((word) => propagations.has(word)));
+  const copy = once(words.filter((word) => word === 'nocopy'));
+  const consistency = once(words.filter((word) => ['consistent', 'cached', 'delegated', 'default'].includes(word)));
+  const known = [access, label, propagation, copy, consistency].filter(Boolean).length;
+  // Propagation is between mounts of the host; a copy goes into a volume.
+  if (known !== words.length || (!bind && propagation) || (bind && copy)) throw bad(`: invalid mode: ${mode}`);
+  return {
+    ...plain,
+    type: bind ? 'bind' : 'volume',
+    source: bind ? clean(source) : source,
+    target,
+    mode: mode === '' && !bind ? 'z' : mode,
+    readOnly: access === 'ro',
+    propagation: bind ? (propagation ?? 'rprivate') : '',
+    noCopy: copy !== undefined,
+    createSource: bind,
+    relabel: label as 'z' | 'Z' | undefined,
+  };
+}
+
+function parseMount(mount: MountSpec): PlannedMount {
+  const { Type, Source = '', Target, ReadOnly = false, BindOptions, VolumeOptions } = mount;
+  const bad = (why: string) => new EngineError('invalid', `invalid mount config for type "${Type}": ${why}`);
+  if (!Target) throw bad('field Target must not be empty');
+  const target = checkTarget(Target, bad('').message.slice(0, -2));
+  if (Type === 'bind') {
+    if (Source === '') throw bad('field Source must not be empty');
+    if (!Source.startsWith('/')) throw bad(`invalid mount path: '${Source}' mount path must be absolute`);
+    if (VolumeOptions) throw bad('field VolumeOptions must not be specified');
+    const propagation = BindOptions?.Propagation || 'rprivate';
+    if (!propagations.has(propagation)) throw bad(`invalid propagation mode: ${propagation}`);
+    const recursiveReadOnly = BindOptions?.ReadOnlyForceRecursive
+      ? 'forced'
+      : BindOptions?.ReadOnlyNonRecursive
+        ? 'no'
+        : 'possible';
+    if (!ReadOnly && recursiveReadOnly !== 'possible')
+      throw bad('mount must be read-only for a recursive read-only option');
+    return {
+      ...plain,
+      type: 'bind',
+      source: clean(Source),
+      target,
+      readOnly: ReadOnly,
+      propagation,
+      recursive: !BindOptions?.NonRecursive,
+      recursiveReadOnly,
+      createSource: BindOptions?.CreateMountpoint ?? false,
+    };
+  }
+  if (Type === 'volume') {
+    if (BindOptions) throw bad('field BindOptions must not be specified');
+    const subpath = VolumeOptions?.Subpath ?? '';
+    if (subpath && Source === '') throw bad('must not set Subpath when using anonymous volumes');
+    if (subpath.startsWith('/') || subpath.split('/').includes('..'))
+      throw bad(`subpath must be a relative path within the volume: ${subpath}`);
+    const driver = VolumeOptions?.DriverConfig?.Name ?? '';
+    if (driver && driver !== 'local') throw bad(`volume driver ${JSON.stringify(driver)} is not here`);
+    return {
+      ...plain,
+      type: 'volume',
+      source: Source,
+      target,
+      mode: 'z',
+      readOnly: ReadOnly,
+      noCopy: VolumeOptions?.NoCopy ?? false,
+      labels: VolumeOptions?.Labels ?? {},
+      subpath,
+      anonymous: Source === '',
+    };
+  }
+  if (Type === 'tmpfs') {
+    if (Source !== '') throw bad('field Source must not be specified');
+    const tmpfs = tmpfsMountOptions(mount);
+    tmpfsOptions(tmpfs);
+    return { ...plain, type: 'tmpfs', source: '', target, readOnly: ReadOnly, tmpfs };
+  }
+  throw new EngineError('unsupported', `mount type "${Type}" is not supported yet`);
+}
+
+function checkTarget(path: string, what: string): string {
+  const target = clean(path);
+  if (!target.startsWith('/'))
+    throw new EngineError('invalid', `${what}: invalid mount path: '${path}' mount path must be absolute`);
+  if (target === '/') throw new EngineError('invalid', `${what}: invalid specification: destination can't be '/'`);
+  if (target.includes('\0')) throw new EngineError('invalid', `${what}: invalid mount path`);
+  return target;
+}

@@ -1,0 +1,104 @@
+import { isIP } from 'node:net';
+import { EngineError } from '../base/errors.ts';
+
+/** A container's /etc/hosts in Docker's form: the loopback names, --add-host, then its own addresses. */
+export function hostsFile({
+  extraHosts,
+  hostGateway,
+  own,
+}: {
+  readonly extraHosts: readonly string[];
+  /** What `host-gateway` stands for. */
+  readonly hostGateway: string;
+  readonly own: { readonly address: string; readonly hostname: string; readonly domainname: string } | undefined;
+}): string {
+  const lines = [...loopback, ...extraHosts.map((entry) => extraHost(entry, hostGateway))];
+  if (own) lines.push(`${own.address}\t${own.domainname ? `${own.hostname}.${own.domainname} ` : ''}${own.hostname}`);
+  return `${lines.join('\n')}\n`;
+}
+
+const loopback = [
+  '127.0.0.1\tlocalhost',
+  '::1\tlocalhost ip6-localhost ip6-loopback',
+  'fe00::\tip6-localnet',
+  'ff00::\tip6-mcastprefix',
+  'ff02::1\tip6-allnodes',
+  'ff02::2\tip6-allrouters',
+];
+
+/** The host's own file with what the user adds: a container in the host's network. */
+export function hostNetworkHostsFile(host: string, extraHosts: readonly string[], hostGateway: string): string {
+  if (extraHosts.length === 0) return host;
+  const added = extraHosts.map((entry) => extraHost(entry, hostGateway)).join('\n');
+  return `${host.endsWith('\n') || host === '' ? host : `${host}\n`}${added}\n`;
+}
+
+/** `name:address`, the address plain or in brackets, or `name:host-gateway`. */
+export function extraHost(entry: string, hostGateway: string): string {
+  const colon = entry.indexOf(':');
+  const name = entry.slice(0, colon);
+  const given = entry.slice(colon + 1);
+  const address = given === 'host-gateway' ? hostGateway : given.replace(/^\[(.*)\]$/, '$1');
+  if (colon < 1 || /\s/.test(name))
+    throw new EngineError('invalid', `bad format for add-host: ${JSON.stringify(entry)}`);
+  if (given === 'host-gateway' && address === '')
+    throw new EngineError('invalid', 'unable to derive the IP value for host-gateway');
+  if (isIP(address) === 0) throw new EngineError('invalid', `invalid IP address in add-host: ${JSON.stringify(given)}`);
+  return `${address}\t${name}`;
+}
+
+export interface Resolver {
+  readonly servers: readonly string[];
+  readonly search: readonly string[];
+  readonly options: readonly string[];
+}
+
+/** What the user asked for with --dns* over what the host gives. `.` as only search domain means none. */
+export function mergeResolver(
+  host: Resolver,
+  {
+    Dns,
+    DnsSearch,
+    DnsOptions,
+  }: { readonly Dns: readonly string[]; readonly DnsSearch: readonly string[]; readonly DnsOptions: readonly string[] },
+): Resolver {
+  const search = DnsSearch?.length ? DnsSearch : host.search;
+  return {
+    servers: Dns?.length ? Dns : host.servers,
+    search: search.length === 1 && search[0] === '.' ? [] : search,
+    options: DnsOptions?.length ? DnsOptions : host.options,
+  };
+}
+
+export function resolvConf({ servers, search, options }: Resolver): string {
+  const lines = [
+    '# Written by Berth when the container starts.',
+    ...servers.map((server) => `nameserver ${oneLine(server)}`),
+    ...(search.length > 0 ? [`search ${search.map(oneLine).join(' ')}`] : []),
+    ...(options.length > 0 ? [`options ${options.map(oneLine).join(' ')}`] : []),
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+/** The host's resolv.conf, read. */
+export function parseResolvConf(text: string): Resolver {
+  const servers: string[] = [];
+  let search: string[] = [];
+  const options: string[] = [];
+  for (const line of text.split('\n')) {
+    const [word, ...rest] = line
+      .replace(/[#;].*$/, '')
+      .trim()
+      .split(/\s+/);
+    if (word === 'nameserver' && rest[0]) servers.push(rest[0]);
+    else if (word === 'search' || word === 'domain') search = rest;
+    else if (word === 'options') options.push(...rest);
+  }
+  return { servers, search, options };
+}
+
+/** A line break in a value would be a line of its own in the file. */
+function oneLine(value: string): string {
+  if (/[\s\0]/.test(value)) throw new EngineError('invalid', `${JSON.stringify(value)} must be one word`);
+  return value;
+}

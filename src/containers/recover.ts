@@ -1,0 +1,151 @@
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Endpoint } from '../networks/networks.ts';
+import type { Task, TaskExit } from '../runtime/runtime.ts';
+import { scheduleRestart, supervise } from './exits.ts';
+import { type ContainerRecord, createdState, isRunning } from './record.ts';
+import { forget, type Garbage, sweep } from './remove.ts';
+import { garbageKind, type Room, recordKind } from './room.ts';
+import { never, now } from './time.ts';
+
+/**
+ * After a start of the engine: what runs is adopted, what ended meanwhile gets its exit, what was half made is gone, and
+ * everything of ours that no container stands for is removed. Before any request is served.
+ */
+export async function recover(room: Room): Promise<void> {
+  const { deps } = room;
+  mkdirSync(deps.root, { recursive: true, mode: 0o710 });
+  mkdirSync(deps.runDir, { recursive: true, mode: 0o710 });
+  const [records, garbage] = await Promise.all([deps.database.load(recordKind), deps.database.load(garbageKind)]);
+  const started = new Set(readdirSync(deps.runDir));
+  const adopted = new Map<string, { container: ContainerRecord; task: Task }>();
+  const exits = new Map<string, TaskExit>();
+  const containers = ([...records.values()] as ContainerRecord[]).sort((a, b) => (a.created < b.created ? -1 : 1));
+
+  // A bundle is made before anything of a start and goes after the last of it: without one there is nothing to adopt.
+  await Promise.all(
+    containers.map(async (container) => {
+      if (!started.has(container.id)) return;
+      const found = await deps.runtime.adopt(container.id, room.bundle(container.id)).catch((error: unknown) => {
+        deps.log.error('a container could not be adopted', { id: container.id, error });
+        return { state: 'none' as const };
+      });
+      if (found.state === 'running') adopted.set(container.id, { container, task: found.task });
+      else if (found.state === 'exited') exits.set(container.id, found.exit);
+    }),
+  );
+
+  // Known to the runtime are those that run; the others' state, monitors and cgroups go.
+  const kept = [...adopted.values()].map(({ container }) => container);
+  await deps.runtime.recover(new Set(adopted.keys()));
+  await deps.snapshots.recover(new Map(kept.map(({ id }): [string, string] => [id, room.rootfs(id)])));
+  const endpoints = kept.flatMap(({ endpoint }): Endpoint[] => (endpoint ? [endpoint] : []));
+  await deps.networks.recover(
+    endpoints,
+    kept.filter(({ own }) => own.sandboxed).map(({ id }) => id),
+  );
+
+  const prepared = new Set(deps.snapshots.snapshots());
+  const gone: ContainerRecord[] = [];
+  for (const container of containers) {
+    const { id } = container;
+    const live = adopted.get(id);
+    const record = live ? container : withoutTask(container, exits.get(id));
+    const name = room.store.isNamed(record.name) ? `${record.name}_${id.slice(0, 12)}` : record.name;
+    if (!live) rmSync(room.bundle(id), { recursive: true, force: true });
+    // Without its snapshot a create was cut short, and nobody was told of this container.
+    if (!prepared.has(id) && !live) {
+      if (!existsSync(room.directory(id)) || record.state.startedAt === never) {
+        gone.push(record);
+        continue;
+      }
+      deps.log.error('the files of a container are missing', { id, name });
+    }
+    room.store.set({ ...record, name });
+    if (live) {
+      const { task } = live;
+      const status = container.state.status === 'paused' ? 'paused' : 'running';
+      const state = {
+        status,
+        pid: task.pid,
+        startedAt: task.startedAt,
+        exitCode: 0,
+        error: '',
+        oomKilled: false,
+      } as const;
+      supervise(room, room.update(id, { state }, { save: false })!, task);
+    } else if (record !== container) room.save(room.store.byId(id)!);
+  }
+  for (const record of gone) {
+    room.write([{ kind: recordKind, key: record.id, value: undefined }], record.id);
+    await sweep(room, { id: record.id, volumes: [] });
+  }
+  for (const left of garbage.values()) await sweep(room, left as Garbage);
+  await removeStrangers(room, prepared);
+
+  for (const container of room.store.list())
+    if (container.hostConfig.AutoRemove && !room.live.has(container.id) && wasStarted(container))
+      await forget(room, container, { volumes: true, durable: false });
+  restartAsAsked(
+    room,
+    new Set(
+      containers.filter((before) => isRunning(before) || before.state.status === 'restarting').map(({ id }) => id),
+    ),
+  );
+}
+
+/** The record of a container that does not run. `record` itself when it says so already. */
+function withoutTask(record: ContainerRecord, exit: TaskExit | undefined): ContainerRecord {
+  const { state } = record;
+  const own = { ...record.own, sandboxed: false };
+  if (exit) {
+    const ended = {
+      status: 'exited',
+      pid: 0,
+      exitCode: exit.code,
+      oomKilled: exit.oomKilled,
+      finishedAt: exit.at,
+      error: '',
+    } as const;
+    return { ...record, own, endpoint: undefined, state: { ...state, ...ended } };
+  }
+  if (isRunning(record) || state.status === 'restarting' || state.status === 'removing') {
+    const lost = state.status === 'restarting' ? {} : { exitCode: 255, finishedAt: now() };
+    return { ...record, own, endpoint: undefined, state: { ...state, ...lost, status: 'exited', pid: 0 } };
+  }
+  // A start that got as far as its intent.
+  if (record.endpoint || record.own.sandboxed)
+    return { ...record, own, endpoint: undefined, state: state.startedAt === never ? createdState : state };
+  return record;
+}
+
+/** With AutoRemove, a container that was never started stays: its client may still come with the start. */
+function wasStarted({ state }: ContainerRecord): boolean {
+  return state.status !== 'created' || state.exitCode !== 0;
+}
+
+/** Snapshots and folders without a record: of a create that was cut short. */
+async function removeStrangers(room: Room, prepared: ReadonlySet<string>): Promise<void> {
+  const { deps, store } = room;
+  const known = (id: string) => store.byId(id) !== undefined;
+  for (const id of prepared) if (/^[0-9a-f]{64}$/.test(id) && !known(id)) await deps.snapshots.remove(id);
+  for (const [folder, names] of [deps.root, deps.runDir].map((path) => [path, readdirSync(path)] as const))
+    for (const id of names)
+      if (/^[0-9a-f]{64}$/.test(id) && !known(id)) await rm(join(folder, id), { recursive: true, force: true });
+}
+
+/** `always` comes back at a start of the engine even when it was stopped by hand, `unless-stopped` not. */
+function restartAsAsked(room: Room, ran: ReadonlySet<string>): void {
+  for (const { id, hostConfig, own, state } of room.store.list()) {
+    if (room.live.has(id) || state.startedAt === never) continue;
+    const { Name, MaximumRetryCount } = hostConfig.RestartPolicy;
+    const wanted =
+      Name === 'always' ||
+      (Name === 'unless-stopped' && !own.stoppedByUser) ||
+      (Name === 'on-failure' && ran.has(id) && state.exitCode !== 0 && !own.stoppedByUser && MaximumRetryCount >= 0);
+    if (!wanted) continue;
+    room.update(id, { state: { status: 'restarting' } });
+    scheduleRestart(room, id, 0);
+  }
+}

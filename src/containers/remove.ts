@@ -1,0 +1,113 @@
+import { rmSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { EngineError } from '../base/errors.ts';
+import { cancelRestart, closePending } from './exits.ts';
+import { type ContainerRecord, isRunning } from './record.ts';
+import { garbageKind, type Room, recordKind } from './room.ts';
+
+/** What is still to be removed of a container that is gone. */
+export interface Garbage {
+  readonly id: string;
+  /** Anonymous volumes that go with it. */
+  readonly volumes: readonly string[];
+}
+
+const sigkill = 9;
+
+export async function remove(
+  room: Room,
+  name: string,
+  { force, volumes }: { readonly force: boolean; readonly volumes: boolean },
+): Promise<void> {
+  const { id } = room.store.get(name);
+  if (room.removing.has(id)) throw new EngineError('conflict', `removal of container ${name} is already in progress`);
+  await room.queue.run(id, async () => {
+    const container = room.store.byId(id);
+    if (!container) throw new EngineError('not-found', `No such container: ${name}`);
+    if (room.removing.has(id)) throw new EngineError('conflict', `removal of container ${name} is already in progress`);
+    if (isRunning(container) && !force)
+      throw new EngineError(
+        'conflict',
+        `cannot remove container "/${container.name}": container is ${container.state.status}: ${
+          container.state.status === 'paused' ? 'unpause and then stop' : 'stop'
+        } the container before removing or force remove`,
+      );
+    if (container.state.status === 'restarting' && !force)
+      throw new EngineError(
+        'conflict',
+        `cannot remove container "/${container.name}": container is restarting: stop the container before removing or force remove`,
+      );
+    room.removing.add(id);
+    try {
+      cancelRestart(room, id);
+      const live = room.live.get(id);
+      if (live) {
+        room.update(id, { own: { stoppedByUser: true } }, { save: false });
+        room.emit(room.store.get(id), 'kill', { signal: String(sigkill) });
+        // Gone meanwhile is as good; a frozen one takes the signal only once it is thawed.
+        await live.task.kill(sigkill).catch(() => {});
+        if (container.state.status === 'paused') await live.task.resume().catch(() => {});
+        await live.ended;
+      }
+      await forget(room, room.store.get(id), { volumes, durable: !container.hostConfig.AutoRemove });
+    } finally {
+      room.removing.delete(id);
+    }
+  });
+}
+
+/**
+ * The record goes and the name is free; what is left is garbage by a record of its own, swept in the container's queue
+ * and again at a start of the engine. Answers wait for this, not for the sweeping.
+ */
+export async function forget(
+  room: Room,
+  container: ContainerRecord,
+  { volumes, durable }: { readonly volumes: boolean; readonly durable: boolean },
+): Promise<void> {
+  const { id } = container;
+  const garbage: Garbage = {
+    id,
+    volumes: volumes ? container.own.mounts.flatMap(({ anonymous, point }) => (anonymous ? [point.Name!] : [])) : [],
+  };
+  const changes = [
+    { kind: recordKind, key: id, value: undefined },
+    { kind: garbageKind, key: id, value: garbage },
+  ];
+  if (durable) {
+    const before = container.state;
+    room.update(id, { state: { status: 'removing' } }, { save: false });
+    try {
+      await room.deps.database.write(changes);
+    } catch (error) {
+      room.update(id, { state: before }, { save: false });
+      throw error;
+    }
+  } else room.write(changes, id);
+  room.store.delete(id);
+  room.emit(container, 'destroy');
+  closePending(room, id);
+  room.waits.removed(id, {
+    code: container.state.exitCode,
+    error: container.state.error === '' ? undefined : container.state.error,
+  });
+  const swept = room.queue.run(id, () => sweep(room, garbage));
+  room.inBackground('what is left of a removed container could not be removed, the next start tries again', id, swept);
+}
+
+/** Safe to repeat, also when half of it was done before a crash. */
+export async function sweep(room: Room, { id, volumes }: Garbage): Promise<void> {
+  const { snapshots, networks, volumes: store, database } = room.deps;
+  await Promise.all([
+    networks.close(id),
+    snapshots.unmount(id, room.rootfs(id)).then(() => snapshots.remove(id)),
+    rm(room.directory(id), { recursive: true, force: true }),
+  ]);
+  rmSync(room.bundle(id), { recursive: true, force: true });
+  for (const name of volumes)
+    await store.remove(name, { force: true }).catch((error: unknown) => {
+      // Another container was given it by --volumes-from.
+      if (!(error instanceof EngineError && error.kind === 'conflict')) throw error;
+    });
+  await database.write([{ kind: garbageKind, key: id, value: undefined }], { durable: false });
+}

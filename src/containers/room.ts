@@ -1,0 +1,178 @@
+import { join } from 'node:path';
+import { KeyedQueue } from '../base/async.ts';
+import type { Log } from '../base/log.ts';
+import type { Events } from '../events/bus.ts';
+import type { Images } from '../images/images.ts';
+import type { Networks } from '../networks/networks.ts';
+import type { AttachRequest, Runtime, Task } from '../runtime/runtime.ts';
+import type { Machine } from '../runtime/spec/input.ts';
+import type { Snapshotter } from '../snapshots/snapshotter.ts';
+import type { Change, Database } from '../state/database.ts';
+import type { Volumes } from '../volumes/volumes.ts';
+import type { AttachPoint } from './attach-point.ts';
+import type { Container, State } from './containers.ts';
+import type { ContainerRecord } from './record.ts';
+import { ContainerStore } from './store.ts';
+import { Waits } from './waits.ts';
+
+export interface ContainersConfig {
+  /** The init program of `--init`; '' where there is none. */
+  readonly init: string;
+  /** Where containers go in the cgroup tree: `/berth`. */
+  readonly cgroupParent: string;
+  /** What a container logs with that does not say. */
+  readonly log: { readonly type: string; readonly options: Readonly<Record<string, string>> };
+  /** Seconds between the stop signal and SIGKILL. */
+  readonly stopTimeout: number;
+  /** What `host-gateway` stands for; undefined is the bridge's gateway. */
+  readonly hostGateway: string | undefined;
+}
+
+export interface ContainersDeps {
+  /** Logs and what else must outlive a reboot: `<root>/<id>/`. */
+  readonly root: string;
+  /** What a reboot forgets, on a tmpfs: `<runDir>/<id>/` is the bundle. */
+  readonly runDir: string;
+  readonly database: Database;
+  readonly events: Events;
+  readonly images: Pick<Images, 'get'>;
+  readonly snapshots: Snapshotter;
+  readonly networks: Networks;
+  readonly volumes: Volumes;
+  readonly runtime: Runtime;
+  readonly machine: Machine;
+  readonly log: Log;
+  readonly config: ContainersConfig;
+}
+
+/** A container whose process runs. */
+export interface Live {
+  readonly task: Task;
+  /** Resolves when the exit is in the record and has been told to everyone. */
+  readonly ended: Promise<void>;
+}
+
+export interface PendingAttach {
+  readonly point: AttachPoint;
+  readonly request: AttachRequest;
+}
+
+export const recordKind = 'container';
+/** A container that is gone for everybody, whose mounts and files are still to be removed. */
+export const garbageKind = 'container-garbage';
+
+/** What the operations of this room share: the records, who runs, who waits. */
+export class Room {
+  readonly deps: ContainersDeps;
+  readonly store = new ContainerStore();
+  readonly waits = new Waits();
+  /** What changes a container, one after the other for each. */
+  readonly queue = new KeyedQueue();
+  readonly live = new Map<string, Live>();
+  /** Attached before the start. */
+  readonly pending = new Map<string, Set<PendingAttach>>();
+  /** Being removed: a second remove is told so. */
+  readonly removing = new Set<string>();
+  /** Waiting for the next try of the restart policy. */
+  readonly restarts = new Map<string, { readonly timer: NodeJS.Timeout; readonly delay: number }>();
+  readonly #background = new Set<Promise<unknown>>();
+  #unsaved = new Set<string>();
+  #retry: NodeJS.Timeout | undefined;
+  closed = false;
+
+  constructor(deps: ContainersDeps) {
+    this.deps = deps;
+  }
+
+  bundle(id: string): string {
+    return join(this.deps.runDir, id);
+  }
+
+  rootfs(id: string): string {
+    return join(this.deps.runDir, id, 'rootfs');
+  }
+
+  directory(id: string): string {
+    return join(this.deps.root, id);
+  }
+
+  emit(container: Container, action: string, attributes: Readonly<Record<string, string>> = {}): void {
+    const { id, name, config } = container;
+    this.deps.events.emit({
+      type: 'container',
+      action,
+      actor: { id, attributes: { ...config.Labels, ...attributes, image: config.Image, name } },
+    });
+  }
+
+  /** Changes the record in memory at once, and on disk soon. Nothing when it is gone. */
+  update(
+    id: string,
+    patch: Partial<Omit<ContainerRecord, 'state' | 'own'>> & {
+      readonly state?: Partial<State>;
+      readonly own?: Partial<ContainerRecord['own']>;
+    },
+    { save = true }: { readonly save?: boolean } = {},
+  ): ContainerRecord | undefined {
+    const before = this.store.byId(id);
+    if (!before) return undefined;
+    const record = this.store.set({
+      ...before,
+      ...patch,
+      state: patch.state ? { ...before.state, ...patch.state } : before.state,
+      own: patch.own ? { ...before.own, ...patch.own } : before.own,
+    });
+    if (save) this.save(record);
+    return record;
+  }
+
+  save(record: ContainerRecord): void {
+    this.write([{ kind: recordKind, key: record.id, value: record }], record.id);
+  }
+
+  /**
+   * Writes without waiting. When it fails (a full disk), memory stays the truth and the record is tried again: what
+   * runs must not end because a disk is full.
+   */
+  write(changes: readonly Change[], id: string): void {
+    this.deps.database.write(changes, { durable: false }).catch((error: unknown) => {
+      if (this.closed) return;
+      if (this.#unsaved.size === 0)
+        this.deps.log.error('a container could not be recorded, trying again', { id, error });
+      this.#unsaved.add(id);
+      this.#retry ??= setTimeout(() => this.#saveAgain(), 1000).unref();
+    });
+  }
+
+  #saveAgain(): void {
+    this.#retry = undefined;
+    const ids = this.#unsaved;
+    this.#unsaved = new Set();
+    for (const id of ids) {
+      const value = this.store.byId(id);
+      this.write([{ kind: recordKind, key: id, value }], id);
+    }
+  }
+
+  /** Work that nobody waits for. A failure is logged here, where it stops. */
+  inBackground(what: string, id: string, work: Promise<unknown>): void {
+    const settled = work.then(
+      () => {},
+      (error: unknown) => this.deps.log.error(what, { id, error }),
+    );
+    this.#background.add(settled);
+    void settled.then(() => this.#background.delete(settled));
+  }
+
+  /** Until nothing is left of what was started in the background. */
+  async idle(): Promise<void> {
+    while (this.#background.size > 0) await Promise.all(this.#background);
+  }
+
+  dispose(): void {
+    this.closed = true;
+    clearTimeout(this.#retry);
+    for (const { timer } of this.restarts.values()) clearTimeout(timer);
+    this.restarts.clear();
+  }
+}

@@ -1,0 +1,315 @@
+import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { hostname as hostsName } from 'node:os';
+import { join } from 'node:path';
+import { codeOf, EngineError, messageOf } from '../base/errors.ts';
+import type { Endpoint, JoinRequest } from '../networks/networks.ts';
+import type { Task } from '../runtime/runtime.ts';
+import { buildSpec } from '../runtime/spec/build.ts';
+import { resolveDevices } from '../runtime/spec/devices.ts';
+import { containerEnv } from '../runtime/spec/env.ts';
+import { type ContainerMount, noDevices, type SpecNamespaces } from '../runtime/spec/input.ts';
+import { tmpfsOptions } from '../runtime/spec/mounts.ts';
+import { resolveUser } from '../runtime/spec/user.ts';
+import { afterStartFailure, supervise } from './exits.ts';
+import { makeDirectoryInside, withDirectoryInside } from './inside.ts';
+import { logTarget } from './log-config.ts';
+import { hostNetworkHostsFile, hostsFile, mergeResolver, parseResolvConf, resolvConf } from './network-files.ts';
+import { portRequests } from './ports.ts';
+import { type ContainerRecord, type HeldMount, isRunning } from './record.ts';
+import type { Live, Room } from './room.ts';
+
+/** Throws `not-modified` when it runs. All of a start happened, or nothing is left of it but why it failed. */
+export function start(room: Room, name: string): Promise<void> {
+  const { id } = room.store.get(name);
+  return room.queue.run(id, async () => {
+    const container = room.store.get(id);
+    if (container.state.status === 'paused')
+      throw new EngineError('conflict', 'cannot start a paused container, try unpause instead');
+    if (isRunning(container)) throw new EngineError('not-modified', `container ${container.name} is already running`);
+    if (room.removing.has(id) || container.state.status === 'dead')
+      throw new EngineError('conflict', 'container is marked for removal and cannot be started');
+    room.update(id, { own: { stoppedByUser: false }, restartCount: 0 }, { save: false });
+    await startNow(room, room.store.get(id));
+  });
+}
+
+/** In the container's queue. */
+export async function startNow(room: Room, container: ContainerRecord): Promise<void> {
+  const { id } = container;
+  const waiting = room.restarts.get(id);
+  if (waiting) clearTimeout(waiting.timer);
+  room.restarts.delete(id);
+  try {
+    const task = await launch(room, container);
+    const running = room.update(
+      id,
+      {
+        state: {
+          status: 'running',
+          pid: task.pid,
+          exitCode: 0,
+          error: '',
+          oomKilled: false,
+          startedAt: task.startedAt,
+        },
+      },
+      // The start's intent is stored, and the monitor proves the rest.
+      { save: false },
+    )!;
+    room.emit(running, 'start');
+    supervise(room, running, task);
+  } catch (error) {
+    const { code, message } = explain(error);
+    await afterStartFailure(room, id, code, message);
+    throw error;
+  }
+}
+
+/** Docker's exit codes of a container that did not start. */
+function explain(error: unknown): { readonly code: number; readonly message: string } {
+  const message = messageOf(error);
+  const known = error instanceof EngineError && 'exitCode' in error ? error.exitCode : undefined;
+  return { code: known === 126 || known === 127 ? known : 128, message };
+}
+
+async function launch(room: Room, container: ContainerRecord): Promise<Task> {
+  const { deps } = room;
+  const { id } = container;
+  const bundle = room.bundle(id);
+  const rootfs = room.rootfs(id);
+  await using undo = new AsyncDisposableStack();
+
+  // On a tmpfs, so that these calls do not block.
+  mkdirSync(rootfs, { recursive: true, mode: 0o700 });
+  undo.defer(() => rmSync(bundle, { recursive: true, force: true }));
+
+  const [mounted, opened, sources] = await Promise.allSettled([
+    deps.snapshots.mount(id, rootfs).then(() => undo.defer(() => deps.snapshots.unmount(id, rootfs))),
+    openNetwork(room, container, undo),
+    makeBindSources(container),
+  ]);
+  for (const outcome of [mounted, opened, sources]) if (outcome.status === 'rejected') throw outcome.reason;
+  const network = (opened as PromiseFulfilledResult<Opened>).value;
+
+  // The intent: from here a start of the engine that finds the task knows its place in the network.
+  room.update(id, { endpoint: network.endpoint, own: { sandboxed: network.sandboxed } });
+  undo.defer(() => void room.update(id, { endpoint: undefined, own: { sandboxed: false } }));
+
+  const { config, hostConfig } = container;
+  writeNetworkFiles(room, container, network.endpoint);
+  const user = resolveUser(rootfs, config.User, hostConfig.GroupAdd ?? []);
+  if (config.WorkingDir !== '' && config.WorkingDir !== '/') makeDirectoryInside(rootfs, config.WorkingDir);
+  const hostname = config.Hostname || (network.namespace === 'host' ? hostsName() : '');
+  const spec = buildSpec({
+    id,
+    config,
+    hostConfig,
+    args: [container.path, ...container.args],
+    env: containerEnv({ config, hostname, home: user.home }),
+    user,
+    cwd: config.WorkingDir,
+    rootfs,
+    hostname: hostConfig.UTSMode === 'host' && config.Hostname === hostsName() ? '' : hostname,
+    namespaces: namespaces(room, container, network.namespace),
+    mounts: await specMounts(container),
+    devices: wantsDevices(container) ? await resolveDevices(hostConfig) : noDevices,
+    init: hostConfig.Init ? deps.config.init || undefined : undefined,
+    cgroupParent: deps.config.cgroupParent,
+    machine: deps.machine,
+    labels: { process: container.processLabel, mount: container.mountLabel },
+  });
+
+  const pending = [...(room.pending.get(id) ?? [])];
+  const [rows, columns] = hostConfig.ConsoleSize;
+  const task = await deps.runtime.start({
+    id,
+    bundle,
+    spec,
+    runtime: hostConfig.Runtime,
+    stdin: !config.OpenStdin ? 'none' : config.StdinOnce ? 'once' : 'open',
+    size: config.Tty && rows > 0 && columns > 0 ? { rows, columns } : undefined,
+    log: logTarget(hostConfig.LogConfig, deps.config.log.options, container.files.log),
+    attach: pending.map(({ request }) => request),
+  });
+  for (const [at, { point }] of pending.entries()) {
+    const stream = task.attached[at];
+    if (stream) point.connect(stream);
+    else point.close();
+    room.pending.get(id)?.delete(pending[at]!);
+  }
+  undo.move();
+  return task;
+}
+
+interface Opened {
+  readonly namespace: SpecNamespaces['network'];
+  readonly endpoint: Endpoint | undefined;
+  readonly sandboxed: boolean;
+}
+
+async function openNetwork(room: Room, container: ContainerRecord, undo: AsyncDisposableStack): Promise<Opened> {
+  const { id, config, hostConfig } = container;
+  const mode = hostConfig.NetworkMode;
+  if (mode === 'host') return { namespace: 'host', endpoint: undefined, sandboxed: false };
+  if (mode.startsWith('container:')) {
+    const live = runningOther(room, mode.slice('container:'.length), 'network');
+    return { namespace: { path: `/proc/${live.task.pid}/ns/net`, own: false }, endpoint: undefined, sandboxed: false };
+  }
+  const mac = container.endpoints[mode]?.MacAddress || config.MacAddress;
+  const join: JoinRequest | undefined =
+    mode === 'none'
+      ? undefined
+      : {
+          containerId: id,
+          network: mode,
+          ports: portRequests(config, hostConfig),
+          ...(mac ? { mac } : {}),
+        };
+  const { sandbox, endpoint } = await room.deps.networks.open(id, join);
+  undo.defer(() => room.deps.networks.close(id));
+  return { namespace: { path: sandbox.path, own: true }, endpoint, sandboxed: true };
+}
+
+/** The container whose namespace is joined. Throws in Docker's words when it does not run. */
+export function runningOther(room: Room, name: string, what: 'network' | 'PID' | 'IPC'): Live {
+  const { id } = room.store.get(name);
+  const live = room.live.get(id);
+  if (!live) throw new EngineError('conflict', `cannot join ${what} of a non running container: ${id}`);
+  return live;
+}
+
+function namespaces(room: Room, { hostConfig }: ContainerRecord, network: SpecNamespaces['network']): SpecNamespaces {
+  const { PidMode, IpcMode, UTSMode, CgroupnsMode } = hostConfig;
+  const joined = (mode: string, what: 'PID' | 'IPC') =>
+    mode.startsWith('container:') ? runningOther(room, mode.slice('container:'.length), what) : undefined;
+  const pid = joined(PidMode, 'PID');
+  const ipc = joined(IpcMode, 'IPC');
+  if (IpcMode === 'shareable') throw new EngineError('unsupported', '--ipc=shareable is not supported yet');
+  return {
+    network,
+    pid: pid ? { path: `/proc/${pid.task.pid}/ns/pid` } : PidMode === 'host' ? 'host' : 'private',
+    ipc: ipc
+      ? { shm: `/proc/${ipc.task.pid}/root/dev/shm`, path: `/proc/${ipc.task.pid}/ns/ipc` }
+      : IpcMode === 'host' || IpcMode === 'none'
+        ? IpcMode
+        : 'private',
+    uts: UTSMode === 'host' ? 'host' : 'private',
+    cgroup: CgroupnsMode === 'host' ? 'host' : 'private',
+  };
+}
+
+function wantsDevices({ hostConfig }: ContainerRecord): boolean {
+  const { Privileged, Devices, BlkioWeightDevice } = hostConfig;
+  const limits = [
+    hostConfig.BlkioDeviceReadBps,
+    hostConfig.BlkioDeviceWriteBps,
+    hostConfig.BlkioDeviceReadIOps,
+    hostConfig.BlkioDeviceWriteIOps,
+  ];
+  return Privileged || [Devices, BlkioWeightDevice, ...limits].some((list) => (list?.length ?? 0) > 0);
+}
+
+async function makeBindSources({ own }: ContainerRecord): Promise<void> {
+  for (const { point, createSource } of own.mounts) {
+    if (point.Type !== 'bind' || !createSource) continue;
+    await mkdir(point.Source, { recursive: true, mode: 0o755 }).catch((error: unknown) => {
+      // A file, or a socket: it is mounted as it is.
+      if (codeOf(error) !== 'EEXIST')
+        throw new EngineError(
+          'invalid',
+          `error while creating mount source path '${point.Source}': ${messageOf(error)}`,
+          {
+            cause: error,
+          },
+        );
+    });
+  }
+}
+
+async function specMounts(container: ContainerRecord): Promise<readonly ContainerMount[]> {
+  const { own, hostConfig, files } = container;
+  const mounts: ContainerMount[] = [];
+  for (const mount of own.mounts) mounts.push(await specMount(mount));
+  for (const [target, options] of Object.entries(hostConfig.Tmpfs ?? {}))
+    mounts.push({ type: 'tmpfs', target, options: tmpfsOptions(options) });
+  const taken = new Set(mounts.map(({ target }) => target));
+  const { hosts, hostname, resolvConf } = files;
+  const ours = { '/etc/resolv.conf': resolvConf, '/etc/hostname': hostname, '/etc/hosts': hosts };
+  for (const [target, source] of Object.entries(ours))
+    if (!taken.has(target))
+      mounts.push({
+        type: 'bind',
+        source,
+        target,
+        readOnly: hostConfig.ReadonlyRootfs,
+        propagation: 'rprivate',
+        recursive: true,
+        recursiveReadOnly: 'no',
+      });
+  return mounts;
+}
+
+async function specMount(mount: HeldMount): Promise<ContainerMount> {
+  const { point, recursive, recursiveReadOnly, subpath, tmpfs } = mount;
+  const target = point.Destination;
+  if (tmpfs !== undefined) return { type: 'tmpfs', target, options: tmpfsOptions(tmpfs) };
+  if (!statSync(point.Source, { throwIfNoEntry: false }))
+    throw new EngineError(
+      'invalid',
+      `invalid mount config for type "${point.Type}": bind source path does not exist: ${point.Source}`,
+    );
+  let source = point.Source;
+  if (subpath !== '') {
+    const inside = await withDirectoryInside(source, subpath, async () => join(source, subpath));
+    if (inside === undefined)
+      throw new EngineError('invalid', `cannot access path ${join(source, subpath)}: no such directory in the volume`);
+    source = inside;
+  }
+  return {
+    type: 'bind',
+    source,
+    target,
+    readOnly: !point.RW,
+    propagation: point.Propagation || undefined,
+    recursive,
+    recursiveReadOnly,
+  };
+}
+
+/** On a tmpfs: three small files, made anew at each start. */
+function writeNetworkFiles(room: Room, container: ContainerRecord, endpoint: Endpoint | undefined): void {
+  const { config, hostConfig, files } = container;
+  const { NetworkMode: mode } = hostConfig;
+  if (mode.startsWith('container:')) {
+    // They share their names too.
+    const other = room.store.get(mode.slice('container:'.length));
+    for (const file of ['hosts', 'hostname', 'resolvConf'] as const)
+      writeFileSync(files[file], readFileSync(other.files[file]), { mode: 0o644 });
+    return;
+  }
+  const extraHosts = hostConfig.ExtraHosts ?? [];
+  const gateway = extraHosts.length > 0 ? hostGateway(room, endpoint) : '';
+  const { Hostname: hostname, Domainname: domainname } = config;
+  if (mode === 'host') {
+    writeFileSync(files.hosts, hostNetworkHostsFile(readOr('/etc/hosts'), extraHosts, gateway), { mode: 0o644 });
+  } else {
+    const own = endpoint ? { address: endpoint.address, hostname, domainname } : undefined;
+    writeFileSync(files.hosts, hostsFile({ extraHosts, hostGateway: gateway, own }), { mode: 0o644 });
+  }
+  writeFileSync(files.hostname, `${hostname}\n`, { mode: 0o644 });
+  const host = mode === 'host' ? parseResolvConf(readOr('/etc/resolv.conf')) : room.deps.networks.hostResolver();
+  writeFileSync(files.resolvConf, resolvConf(mergeResolver(host, hostConfig)), { mode: 0o644 });
+}
+
+function hostGateway({ deps }: Room, endpoint: Endpoint | undefined): string {
+  return deps.config.hostGateway || endpoint?.gateway || deps.networks.get('bridge').subnets[0]?.gateway || '';
+}
+
+function readOr(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
