@@ -108,6 +108,8 @@ static char *put(char *to, const char *text) {
   return to;
 }
 
+#define PUT(to, text) (memcpy(to, text, sizeof text - 1), (to) += sizeof text - 1)
+
 static char *put_number(char *to, unsigned long long value, int width) {
   char digits[24];
   int n = 0;
@@ -195,43 +197,62 @@ static int utf8_length(const unsigned char *p, size_t n) {
   return length;
 }
 
-/* At most six bytes for each byte of the text. */
-static char *put_json(char *to, const char *text, size_t n) {
+/* What each byte becomes that does not begin a valid sequence; with its length in the last place. */
+static char escapes[256][8];
+
+static void make_escapes(void) {
   static const char hex[] = "0123456789abcdef";
-  const unsigned char *p = (const unsigned char *)text, *end = p + n;
-  while (p < end) {
-    const unsigned char *plain = p;
-    while (p < end && *p >= 0x20 && *p < 0x80 && *p != '"' && *p != '\\' && *p != '<' && *p != '>' && *p != '&') p++;
-    if (p > plain) {
-      memcpy(to, plain, (size_t)(p - plain));
-      to += p - plain;
-      if (p == end) break;
-    }
-    unsigned char c = *p;
-    if (c < 0x80) {
-      *to++ = '\\';
-      if (c == '"' || c == '\\') *to++ = (char)c;
-      else if (c == '\n') *to++ = 'n';
-      else if (c == '\r') *to++ = 'r';
-      else {
-        to = put(to, "u00");
-        *to++ = hex[c >> 4];
-        *to++ = hex[c & 15];
-      }
-      p++;
-      continue;
-    }
-    int length = utf8_length(p, (size_t)(end - p));
-    if (length == 0) {
-      to = put(to, "\\ufffd");
-      p++;
-    } else if (length == 3 && c == 0xe2 && p[1] == 0x80 && (p[2] & 0xfe) == 0xa8) {
-      to = put(to, p[2] == 0xa8 ? "\\u2028" : "\\u2029");
-      p += 3;
+  for (int c = 0; c < 256; c++) {
+    char *e = escapes[c], *p = e;
+    if (c >= 0x80) p = put(p, "\\ufffd");
+    else if (c == '\n') p = put(p, "\\n");
+    else if (c == '\r') p = put(p, "\\r");
+    else if (c < 0x20 || c == '<' || c == '>' || c == '&') {
+      p = put(p, "\\u00");
+      *p++ = hex[c >> 4];
+      *p++ = hex[c & 15];
     } else {
-      memcpy(to, p, (size_t)length);
-      to += length;
-      p += length;
+      if (c == '"' || c == '\\') *p++ = '\\';
+      *p++ = (char)c;
+    }
+    e[7] = (char)(p - e);
+  }
+}
+
+/* Whether one of eight bytes may need more than to be copied. Sometimes yes where no would do. */
+static int special(uint64_t v) {
+  const uint64_t ones = 0x0101010101010101u, tops = ones << 7;
+  uint64_t a = (v | ones * 0x02) ^ ones * '>';  /* < and > */
+  uint64_t b = (v | ones * 0x04) ^ ones * '&';  /* " and & */
+  uint64_t c = v ^ ones * '\\';
+  return ((v | (v - ones * 0x20) | (a - ones) | (b - ones) | (c - ones)) & tops) != 0;
+}
+
+/* At most six bytes for each byte of the text, and eight more are scribbled on. */
+static char *put_json(char *to, const char *text, size_t n) {
+  const unsigned char *p = (const unsigned char *)text, *end = p + n;
+  if (!escapes[0][7]) make_escapes();
+  while (p < end) {
+    uint64_t eight;
+    while (end - p >= 8) {
+      memcpy(&eight, p, 8);
+      if (special(eight)) break;
+      memcpy(to, &eight, 8);
+      to += 8;
+      p += 8;
+    }
+    for (const unsigned char *stop = end - p > 8 ? p + 8 : end; p < stop;) {
+      unsigned char c = *p;
+      int length = c >= 0xc2 && c <= 0xf4 ? utf8_length(p, (size_t)(end - p)) : 0;
+      if (length == 0) {
+        memcpy(to, escapes[c], 8);
+        to += escapes[c][7];
+        p++;
+      } else if (length == 3 && c == 0xe2 && p[1] == 0x80 && (p[2] & 0xfe) == 0xa8) {
+        to = put(to, p[2] == 0xa8 ? "\\u2028" : "\\u2029");
+        p += 3;
+      } else
+        while (length--) *to++ = (char)*p++;
     }
   }
   return to;
@@ -288,12 +309,14 @@ static void log_line(int stream, const char *text, size_t n, int newline) {
   if (LOG_BUFFER - log_length < n * 6 + 128) log_flush();
   if (!line->continues) clock_gettime(CLOCK_REALTIME, &line->since);
   line->continues = !newline;
-  char *p = put(log_bytes + log_length, "{\"log\":\"");
+  char *p = log_bytes + log_length;
+  PUT(p, "{\"log\":\"");
   p = put_json(p, text, n);
-  p = put(p, newline ? "\\n\",\"stream\":\"" : "\",\"stream\":\"");
-  p = put(p, stream ? "stderr\",\"time\":\"" : "stdout\",\"time\":\"");
+  if (newline) PUT(p, "\\n");
+  if (stream) PUT(p, "\",\"stream\":\"stderr\",\"time\":\"");
+  else PUT(p, "\",\"stream\":\"stdout\",\"time\":\"");
   p = put_time(p, &line->since);
-  p = put(p, "\"}\n");
+  PUT(p, "\"}\n");
   log_length = (uint32_t)(p - log_bytes);
 }
 
