@@ -2,6 +2,8 @@
  * Bundles what users start: each entry becomes one file in `dist/`, flat, named after its room (`layers/worker` is
  * `layers-worker.js`, see src/base/entry.ts); what several share becomes chunks, so that a command loads only its own.
  */
+
+import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { cp, mkdir, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { build } from 'esbuild';
@@ -28,6 +30,21 @@ function readFileOf(path: string): string {
   return process.getBuiltinModule('node:fs').readFileSync(path, 'utf8');
 }
 
+function packageVersion(): string {
+  return (JSON.parse(readFileOf(`${root}package.json`)) as { version: string }).version;
+}
+
+function commit(): string {
+  try {
+    return execFileSync('git', ['-C', root, 'rev-parse', '--short=12', 'HEAD'], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim();
+  } catch {
+    return 'unknown';
+  }
+}
+
 await mkdir(staging, { recursive: true });
 try {
   await build({
@@ -40,6 +57,9 @@ try {
     platform: 'node',
     target: 'node24',
     external: ['koffi'],
+    define: {
+      BERTH_BUILD: JSON.stringify({ version: packageVersion(), commit: commit(), built: new Date().toISOString() }),
+    },
     chunkNames: 'chunk-[hash]',
     sourcemap: true,
     sourcesContent: false,

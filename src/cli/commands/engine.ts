@@ -25,7 +25,7 @@ export const engine: Command = {
     const configFile = parsed.value('config');
     switch (what) {
       case undefined: {
-        const { runEngine } = await import('../../daemon/main.ts');
+        const { runEngine } = await import('../../daemon/run.ts');
         return await runEngine(config);
       }
       case 'start': {

@@ -1,0 +1,178 @@
+import { randomUUID } from 'node:crypto';
+import { chmodSync, existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { messageOf } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import { EngineContainers } from '../containers/engine-containers.ts';
+import { FileContentStore } from '../content/file-store.ts';
+import { EventBus } from '../events/event-bus.ts';
+import { ImageStore } from '../images/image-store.ts';
+import { LayerApplier } from '../layers/apply.ts';
+import { defaultNetworksConfig, HostNetworks } from '../networks/host-networks.ts';
+import { hostPlatform } from '../oci/platform.ts';
+import { HttpRegistry } from '../remotes/http-registry.ts';
+import { buildMonitor } from '../runtime/build-monitor.ts';
+import { OciRuntime } from '../runtime/oci-runtime.ts';
+import { ensureAppArmorProfile } from '../runtime/spec/apparmor.ts';
+import { readMachine } from '../runtime/spec/machine.ts';
+import { chooseSnapshotter } from '../snapshots/probe.ts';
+import { SqliteDatabase } from '../state/sqlite-database.ts';
+import { LocalVolumes } from '../volumes/local-volumes.ts';
+import type { Config } from './config.ts';
+import { HostSystem, mirrorsOf } from './system-facts.ts';
+import { versions } from './version.ts';
+
+/**
+ * Builds everything, floor by floor, by hand. Reading this is reading the architecture. What was opened is closed in
+ * reverse, also when something in the middle fails; containers are never touched by it.
+ */
+export async function openEngine(config: Config, log: Log) {
+  await using opened = new AsyncDisposableStack();
+  const { root, runDir } = prepareDirectories(config);
+  const platform = hostPlatform();
+  const machine = readMachine();
+  if (machine.appArmor) await ensureAppArmorProfile();
+
+  const events = new EventBus({ failed: (error) => log.error('an event listener failed', { error }) });
+  const database = opened.use(await SqliteDatabase.open({ path: join(root, 'engine.db') }));
+  const id = await engineId(database);
+  const content = new FileContentStore({ root: join(root, 'content'), log });
+  const snapshots = opened.use(chooseSnapshotter({ root: join(root, 'snapshots'), log, prefer: config.snapshotter }));
+
+  const registry = opened.use(
+    new HttpRegistry({
+      config: {
+        insecure: config.insecureRegistries,
+        mirrors: mirrorsOf(config),
+        certificates: config.registryCertificates,
+      },
+      log,
+      userAgent: `berth/${versions.berth}`,
+    }),
+  );
+  const volumes = await LocalVolumes.open({ root: join(root, 'volumes'), database, events, log });
+  const networks = opened.use(
+    await HostNetworks.open({
+      root: join(root, 'networks'),
+      runDir: join(runDir, 'networks'),
+      config: {
+        ...defaultNetworksConfig,
+        bridgeName: config.bridge,
+        // A second engine on this host has a bridge of its own, and so a table of its own.
+        table: config.bridge === 'berth0' ? 'berth' : `berth-${config.bridge}`,
+        subnet: config.bridgeSubnet || undefined,
+        mtu: config.mtu,
+      },
+      events,
+      log,
+    }),
+  );
+  const runtime = opened.use(
+    await OciRuntime.open({
+      root: join(runDir, 'runtime'),
+      runtimes: Object.entries({ crun: 'crun', runc: 'runc', ...config.runtimes }).map(([name, path]) => ({
+        name,
+        path,
+      })),
+      default: config.defaultRuntime || undefined,
+      monitor: await buildMonitor({ directory: join(root, 'monitor') }),
+      log,
+    }),
+  );
+
+  const applier = opened.use(new LayerApplier({ snapshotter: snapshots, limits: { maxBytes: config.maxLayerSize } }));
+  // Images are asked for by containers and ask containers who uses them: the one is built first and told later.
+  const users = { of: (_: string): readonly { id: string; running: boolean }[] => [] };
+  const images = await ImageStore.open({
+    content,
+    snapshots,
+    applier,
+    registry,
+    database,
+    events,
+    users: { usersOf: (image) => users.of(image) },
+    platform,
+    log,
+  });
+
+  const containers = opened.use(
+    await EngineContainers.open({
+      root: join(root, 'containers'),
+      runDir: join(runDir, 'containers'),
+      database,
+      events,
+      images,
+      snapshots,
+      networks,
+      volumes,
+      runtime,
+      machine,
+      log,
+      config: {
+        init: existsSync(config.init) ? config.init : '',
+        cgroupParent: config.cgroupParent,
+        log: {
+          type: 'json-file',
+          options: { 'max-size': String(config.logMaxSize), 'max-file': String(config.logMaxFiles) },
+        },
+        stopTimeout: config.stopTimeout,
+        hostGateway: undefined,
+      },
+    }),
+  );
+  users.of = (image) => containers.usersOf(image as Parameters<typeof containers.usersOf>[0]);
+  volumes.askUsers(containers.volumeUsers);
+
+  const system = new HostSystem({
+    id,
+    config,
+    machine,
+    runtime,
+    snapshots,
+    content,
+    log: { options: {} },
+    warnings: () => [],
+    bridgeSubnet: () => networks.get('bridge').subnets[0]?.subnet,
+  });
+
+  // What a crash left of images that never came to be; nobody waits for it.
+  const sweep = images.collect().then(
+    ({ bytes }) => bytes > 0 && log.info('removed what no image refers to', { bytes }),
+    (error: unknown) => log.error('content could not be collected', { error: messageOf(error) }),
+  );
+  opened.defer(async () => {
+    await sweep;
+  });
+
+  const closing = opened.move();
+  return {
+    events,
+    content,
+    images,
+    volumes,
+    networks,
+    runtime,
+    containers,
+    registry,
+    system,
+    [Symbol.asyncDispose]: () => closing.disposeAsync(),
+  };
+}
+
+/** The data root is nobody else's (S21); the run directory can be passed through, for the socket in it. */
+function prepareDirectories({ root, runDir }: Config) {
+  mkdirSync(root, { recursive: true, mode: 0o700 });
+  chmodSync(root, 0o700);
+  mkdirSync(runDir, { recursive: true, mode: 0o711 });
+  chmodSync(runDir, 0o711);
+  return { root, runDir };
+}
+
+/** Made once for each data root; `docker info` shows it. */
+async function engineId(database: SqliteDatabase): Promise<string> {
+  const known = (await database.load('engine')).get('id');
+  if (typeof known === 'string') return known;
+  const id = randomUUID();
+  await database.write([{ kind: 'engine', key: 'id', value: id }]);
+  return id;
+}

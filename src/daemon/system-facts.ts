@@ -1,0 +1,124 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { availableParallelism, hostname, release, totalmem } from 'node:os';
+import type { SystemFacts, SystemInfo } from '../api/system.ts';
+import type { ContentStore } from '../content/store.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import type { Machine } from '../runtime/spec/input.ts';
+import type { Snapshotter } from '../snapshots/snapshotter.ts';
+import type { Config } from './config.ts';
+
+export interface HostSystemDeps {
+  readonly id: string;
+  readonly config: Config;
+  readonly machine: Machine;
+  readonly runtime: Runtime;
+  readonly snapshots: Snapshotter;
+  readonly content: ContentStore;
+  readonly log: { readonly options: Readonly<Record<string, string>> };
+  /** What `docker info` ends with; asked again at every info, because machines change. */
+  readonly warnings: () => readonly string[];
+  readonly bridgeSubnet: () => string | undefined;
+}
+
+/** What /info and /version tell of this engine and this machine. What cannot change is read once. */
+export class HostSystem implements SystemInfo {
+  readonly #deps: HostSystemDeps;
+  readonly #os = operatingSystem();
+  readonly createDefaults: SystemInfo['createDefaults'];
+
+  constructor(deps: HostSystemDeps) {
+    this.#deps = deps;
+    this.createDefaults = {
+      runtime: deps.runtime.default,
+      cgroupnsMode: deps.machine.cgroupVersion === 2 ? 'private' : 'host',
+      logDriver: 'json-file',
+      logOptions: {},
+    };
+  }
+
+  facts(): SystemFacts {
+    const { id, config, machine, runtime, snapshots, bridgeSubnet, warnings } = this.#deps;
+    const has = (controller: string) => machine.controllers.has(controller);
+    return {
+      id,
+      name: hostname(),
+      dataRoot: config.root,
+      // The names by which clients know the image store whose identities and fields these are (containerd's).
+      storageDriver: 'overlayfs',
+      storageStatus: [
+        ['driver-type', 'io.containerd.snapshotter.v1'],
+        ['Layers', snapshots.name === 'erofs' ? 'EROFS index over the plain tar' : 'unpacked directories'],
+      ],
+      kernelVersion: release(),
+      operatingSystem: this.#os.name,
+      osVersion: this.#os.version,
+      cpus: availableParallelism(),
+      memory: totalmem(),
+      cgroupDriver: 'cgroupfs',
+      cgroupVersion: machine.cgroupVersion === 2 ? '2' : '1',
+      limits: {
+        memory: has('memory'),
+        swap: machine.swapLimit,
+        cpuCfs: has('cpu'),
+        cpuShares: has('cpu'),
+        cpuset: has('cpuset'),
+        pids: has('pids'),
+        oomKillDisable: machine.cgroupVersion === 1 && has('memory'),
+      },
+      runtimes: runtime.list().map(({ name, path, version }) => ({ name, path, version })),
+      defaultRuntime: runtime.default,
+      securityOptions: [
+        ...(machine.appArmor ? ['name=apparmor'] : []),
+        ...(machine.seccomp ? ['name=seccomp,profile=builtin'] : []),
+        ...(machine.selinux ? ['name=selinux'] : []),
+        ...(existsSync('/proc/self/ns/cgroup') ? ['name=cgroupns'] : []),
+      ],
+      ipv4Forwarding: readText('/proc/sys/net/ipv4/ip_forward') === '1',
+      logDriver: 'json-file',
+      insecureRegistries: config.insecureRegistries,
+      mirrors: mirrorsOf(config),
+      httpProxy: process.env.HTTP_PROXY ?? '',
+      httpsProxy: process.env.HTTPS_PROXY ?? '',
+      noProxy: process.env.NO_PROXY ?? '',
+      labels: [],
+      debug: config.debug,
+      initBinary: config.init,
+      firewall: 'nftables',
+      addressPools: pools(bridgeSubnet()),
+      warnings: warnings(),
+      openFiles: readdirSync('/proc/self/fd').length,
+      layersSize: snapshots.layers().reduce((sum, layer) => sum + (snapshots.layerFacts(layer)?.size ?? 0), 0),
+    };
+  }
+}
+
+/** `registryMirrors` holds several URLs for a domain with spaces between. */
+export function mirrorsOf({
+  registryMirrors,
+}: Pick<Config, 'registryMirrors'>): Readonly<Record<string, readonly string[]>> {
+  return Object.fromEntries(
+    Object.entries(registryMirrors).map(([domain, urls]) => [domain, urls.split(/\s+/).filter(Boolean)]),
+  );
+}
+
+function pools(subnet: string | undefined): SystemFacts['addressPools'] {
+  return subnet ? [{ base: subnet, size: Number(subnet.split('/')[1]) }] : [];
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch {
+    return '';
+  }
+}
+
+function operatingSystem(): { readonly name: string; readonly version: string } {
+  const fields = new Map(
+    (readText('/etc/os-release') || readText('/usr/lib/os-release')).split('\n').map((line): [string, string] => {
+      const [key, ...value] = line.split('=');
+      return [key!, value.join('=').replace(/^"|"$/g, '')];
+    }),
+  );
+  return { name: fields.get('PRETTY_NAME') ?? 'Linux', version: fields.get('VERSION_ID') ?? '' };
+}
