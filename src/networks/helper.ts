@@ -112,7 +112,6 @@ function end(): void {
   process.exit(0);
 }
 
-process.title = 'berth-network';
 process.on('uncaughtException', (error) => process.stderr.write(`network helper: ${error.stack}\n`));
 process.umask(0o177);
 for (const signal of ['SIGHUP', 'SIGINT', 'SIGPIPE'] as const) process.on(signal, () => {});

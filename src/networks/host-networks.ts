@@ -1,19 +1,18 @@
-import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { KeyedQueue } from '../base/async.ts';
 import { EngineError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Events } from '../events/bus.ts';
-import { AddressPool, chooseSubnet, formatSubnet, macOf, parseMac, parseRoutes, parseSubnet } from './addresses.ts';
+import { AddressPool, formatSubnet, macOf, parseMac, parseSubnet } from './addresses.ts';
+import { ephemeralPorts, freeSubnet, hasInterface, hasIpv6, isEmpty, upstreamResolvConf } from './host-facts.ts';
 import { HostFirewalls } from './host-firewalls.ts';
 import { Kernel } from './kernel.ts';
 import { NetworkHelper } from './network-helper.ts';
 import type { Endpoint, JoinRequest, NetworkInfo, Networks, PublishedPort, Sandbox } from './networks.ts';
+import { type Place, Places } from './places.ts';
 import { findPortOwner } from './port-owner.ts';
 import { Ports } from './ports.ts';
-import { loadNetworks, type NetworksRecord, predefinedNames, saveNetworks } from './predefined.ts';
+import { describePredefined, loadNetworks, type NetworksRecord, saveNetworks } from './predefined.ts';
 import { type Resolver, readResolver } from './resolver.ts';
 import { renderPorts, renderTable } from './ruleset.ts';
 import { vethOf } from './sandboxes.ts';
@@ -55,14 +54,6 @@ export interface HostNetworksDeps {
   readonly log: Log;
 }
 
-/** An endpoint before it belongs to a container. */
-interface Place {
-  readonly id: string;
-  readonly path: string;
-  readonly address: string;
-  readonly mac: string;
-}
-
 interface Joined {
   readonly path: string;
   readonly endpoint: Endpoint | undefined;
@@ -74,14 +65,13 @@ export class HostNetworks implements Networks {
   readonly #helper: NetworkHelper;
   readonly #firewalls: HostFirewalls;
   readonly #addresses: AddressPool;
+  readonly #places: Places;
   readonly #ports = new Ports();
   readonly #queue = new KeyedQueue();
   readonly #joined = new Map<string, Joined>();
   readonly #namespaces: string;
   #record: NetworksRecord;
-  #pool: Place[] = [];
   #ready: Promise<void> | undefined;
-  #filling: Promise<void> | undefined;
   #audit: NodeJS.Timeout | undefined;
   #auditing: Promise<void> | undefined;
   #warnedResolver = false;
@@ -110,6 +100,13 @@ export class HostNetworks implements Networks {
       mtu: config.mtu,
       table: config.table,
       namespaces: this.#namespaces,
+    });
+    this.#places = new Places({
+      kernel: this.#kernel,
+      addresses: this.#addresses,
+      namespaces: this.#namespaces,
+      ahead: config.pool,
+      log,
     });
     this.#firewalls = new HostFirewalls(config.bridgeName);
     this.#helper = new NetworkHelper({
@@ -143,27 +140,23 @@ export class HostNetworks implements Networks {
     await this.#prepared();
 
     await using undo = new AsyncDisposableStack();
-    const pooled = mac === undefined ? this.#pool.shift() : undefined;
-    const place = pooled ?? this.#newPlace(mac);
-    undo.defer(() => this.#dropPlace(place));
+    const { place, make } = this.#places.take(mac);
+    undo.defer(() => this.#places.drop(place));
     // Beside each other: the ports are the helper's work, the namespace the worker's.
-    const [made, published] = await Promise.allSettled([
-      pooled ? this.#adjust(place, sysctls) : this.#make(place, sysctls),
-      this.#publish(containerId, place, request),
-    ]);
+    const [made, published] = await Promise.allSettled([make(sysctls), this.#publish(containerId, place, request)]);
     if (published.status === 'fulfilled') undo.defer(() => this.#unpublish(containerId, place.id, published.value));
     if (made.status === 'rejected') throw made.reason;
     if (published.status === 'rejected') throw published.reason;
 
     const endpoint = this.#endpointOf(containerId, place, published.value);
+    undo.defer(() => this.#translate('delete', endpoint));
     // Before the rules: an audit that finds the table gone meanwhile must put these ports in.
     this.#joined.set(containerId, { path: place.path, endpoint });
     undo.defer(() => void this.#joined.delete(containerId));
-    const rules = renderPorts('add', this.#deps.config.table, endpoint);
-    if (rules) await this.#rules(rules);
+    await this.#translate('add', endpoint);
     undo.move();
     this.#emit('connect', containerId);
-    this.#refill();
+    this.#places.refill();
     return { sandbox: { path: place.path }, endpoint };
   }
 
@@ -177,9 +170,8 @@ export class HostNetworks implements Networks {
     const { path, endpoint } = joined;
     this.#joined.delete(containerId);
     if (!endpoint) return this.#kernel.call('drop', { path });
-    const rules = renderPorts('delete', this.#deps.config.table, endpoint);
     const done = await Promise.allSettled([
-      rules ? this.#rules(rules) : undefined,
+      this.#translate('delete', endpoint),
       this.#kernel.call('drop', { path }),
       this.#unpublish(containerId, endpoint.id, endpoint.ports),
     ]);
@@ -193,18 +185,19 @@ export class HostNetworks implements Networks {
     const paths = new Set(sandboxes);
     for (const path of sandboxes) this.#joined.set(basename(path), { path, endpoint: undefined });
     for (const endpoint of endpoints) {
-      const path = this.#pathOf(endpoint.id);
+      const path = this.#places.pathOf(endpoint.id);
       paths.add(path);
       this.#joined.delete(basename(path));
       this.#joined.set(endpoint.containerId, { path, endpoint });
       this.#addresses.claim(endpoint.address);
       this.#ports.claim(endpoint.containerId, endpoint.ports);
     }
-    const veths = endpoints.map(({ id }) => vethOf(id));
-    // The rules first: until they are there, whatever the old table lacked is not reachable.
     if (endpoints.length > 0) await this.#prepared();
-    await this.#kernel.call('sweep', { paths: [...paths], veths });
-    if (endpoints.length === 0) await this.#tearDown();
+    // A host on which nothing of ours was left needs no worker yet.
+    if (hasInterface(this.#deps.config.bridgeName) || !isEmpty(this.#namespaces)) {
+      await this.#kernel.call('sweep', { paths: [...paths], veths: endpoints.map(({ id }) => vethOf(id)) });
+      if (endpoints.length === 0) await this.#tearDown();
+    }
     await this.#helper.recover(
       endpoints
         .filter(({ ports }) => ports.length > 0)
@@ -223,26 +216,19 @@ export class HostNetworks implements Networks {
   }
 
   list(): readonly NetworkInfo[] {
-    const { ids, created } = this.#record;
-    return predefinedNames.map((name) => ({
-      id: ids[name],
-      name,
-      driver: name === 'none' ? 'null' : name,
-      created,
-      subnets:
-        name === 'bridge' ? [{ subnet: formatSubnet(this.#addresses.subnet), gateway: this.#addresses.gateway }] : [],
-      internal: false,
-      ipv6: false,
-      labels: {},
-      options: name === 'bridge' ? this.#bridgeOptions() : {},
-      endpoints: name === 'bridge' ? this.#endpoints() : [],
-    }));
+    const bridge = {
+      subnet: formatSubnet(this.#addresses.subnet),
+      gateway: this.#addresses.gateway,
+      name: this.#deps.config.bridgeName,
+      mtu: this.#deps.config.mtu,
+    };
+    return describePredefined(this.#record, bridge, this.#endpoints());
   }
 
   hostResolver(): Resolver {
     const { resolver, fallback } = readResolver({
       main: this.#deps.config.resolvConf,
-      upstream: '/run/systemd/resolve/resolv.conf',
+      upstream: upstreamResolvConf,
     });
     if (fallback && !this.#warnedResolver)
       this.#deps.log.warn('the host has no name server that a container can reach: containers use public ones', {
@@ -256,10 +242,9 @@ export class HostNetworks implements Networks {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort();
     clearInterval(this.#audit);
-    await this.#filling;
     await this.#auditing;
     if (this.#ready) {
-      for (const place of this.#pool.splice(0)) await this.#dropPlace(place);
+      await this.#places.close();
       if (this.#endpoints().length === 0) await this.#tearDown();
     }
     await this.#helper[Symbol.asyncDispose]();
@@ -273,22 +258,6 @@ export class HostNetworks implements Networks {
 
   #endpoints(): Endpoint[] {
     return [...this.#joined.values()].flatMap(({ endpoint }) => endpoint ?? []);
-  }
-
-  #pathOf(endpointId: string): string {
-    return join(this.#namespaces, endpointId.slice(0, 12));
-  }
-
-  #bridgeOptions(): Record<string, string> {
-    const { bridgeName, mtu } = this.#deps.config;
-    return {
-      'com.docker.network.bridge.default_bridge': 'true',
-      'com.docker.network.bridge.enable_icc': 'true',
-      'com.docker.network.bridge.enable_ip_masquerade': 'true',
-      'com.docker.network.bridge.host_binding_ipv4': '0.0.0.0',
-      'com.docker.network.bridge.name': bridgeName,
-      'com.docker.network.driver.mtu': String(mtu),
-    };
   }
 
   /** Bridge, forwarding and rules are there. The first container pays for it. */
@@ -315,14 +284,21 @@ export class HostNetworks implements Networks {
     return renderTable({ table, bridge: bridgeName, subnet: formatSubnet(this.#addresses.subnet) }, this.#endpoints());
   }
 
-  /** What the transaction wanted is in the records already: when it is refused, the whole table is written from them. */
-  async #rules(script: string): Promise<void> {
+  /**
+   * One transaction for an endpoint's ports. The records say already what it wants: when it is refused, because the table
+   * is not as we left it, the whole table is written from them.
+   */
+  async #translate(verb: 'add' | 'delete', endpoint: Endpoint): Promise<void> {
+    const script = renderPorts(verb, this.#deps.config.table, endpoint);
+    if (script === '') return;
     try {
       await this.#kernel.call('rules', { script });
     } catch (error) {
       this.#deps.log.warn('the nftables table is not as it was left and is written anew', { reason: messageOf(error) });
       await this.#kernel.call('rules', { script: this.#table() });
     }
+    const { address, ports } = endpoint;
+    if (ports.some(({ protocol }) => protocol === 'udp')) await this.#kernel.call('forget', { address, ports });
   }
 
   #startAudit(): void {
@@ -335,7 +311,7 @@ export class HostNetworks implements Networks {
   }
 
   async #runAudit(): Promise<void> {
-    const veths = [...this.#endpoints(), ...this.#pool].map(({ id }) => vethOf(id));
+    const veths = [...this.#endpoints().map(({ id }) => id), ...this.#places.ahead].map(vethOf);
     const { table, rulesChanged, mended } = await this.#kernel.call('audit', { veths });
     if (rulesChanged || this.#firewalls.due) await this.#applyFirewalls(true);
     if (mended.length > 0) this.#deps.log.warn('somebody changed the network, mended', { mended });
@@ -353,26 +329,6 @@ export class HostNetworks implements Networks {
     } catch (error) {
       this.#deps.log.warn('the rules of another firewall could not be changed', { reason: messageOf(error) });
     }
-  }
-
-  #newPlace(mac?: string): Place {
-    const id = randomBytes(32).toString('hex');
-    const address = this.#addresses.take();
-    return { id, path: this.#pathOf(id), address, mac: mac ?? macOf(address) };
-  }
-
-  async #make({ id, path, address, mac }: Place, sysctls: Readonly<Record<string, string>>): Promise<void> {
-    const wiring = { veth: vethOf(id), interface: 'eth0', address, mac };
-    await this.#kernel.call('create', { path, wiring, sysctls });
-  }
-
-  async #adjust({ path }: Place, sysctls: Readonly<Record<string, string>>): Promise<void> {
-    if (Object.keys(sysctls).length > 0) await this.#kernel.call('sysctls', { path, sysctls });
-  }
-
-  async #dropPlace({ path, address }: Place): Promise<void> {
-    await this.#kernel.call('drop', { path });
-    this.#addresses.release(address);
   }
 
   async #publish(
@@ -420,57 +376,9 @@ export class HostNetworks implements Networks {
       actor: { id: this.#record.ids.bridge, attributes: { container: containerId, name: 'bridge', type: 'bridge' } },
     });
   }
-
-  /** Later, so that it does not compete with the start of the container that emptied it. */
-  #refill(): void {
-    this.#filling ??= this.#fill()
-      .catch((error) => this.#deps.log.warn('no namespace could be made ahead', { reason: messageOf(error) }))
-      .finally(() => {
-        this.#filling = undefined;
-      });
-  }
-
-  async #fill(): Promise<void> {
-    await sleep(refillDelayMs, undefined, { signal: this.#closing.signal, ref: false }).catch(() => {});
-    while (!this.#closing.signal.aborted && this.#pool.length < this.#deps.config.pool) {
-      const place = this.#newPlace();
-      try {
-        await this.#make(place, {});
-      } catch (error) {
-        this.#addresses.release(place.address);
-        throw error;
-      }
-      this.#pool.push(place);
-    }
-  }
 }
-
-const refillDelayMs = 100;
 
 const unique = <T>(found: readonly T[]): T | undefined => (found.length === 1 ? found[0] : undefined);
-
-function freeSubnet(resolvConf: string) {
-  const routes = parseRoutes(readFileSync('/proc/self/net/route', 'utf8'));
-  const { resolver } = readResolver({ main: resolvConf, upstream: '/run/systemd/resolve/resolv.conf' });
-  return chooseSubnet(routes, resolver.servers);
-}
-
-function ephemeralPorts(): { readonly first: number; readonly last: number } {
-  const [first = 32_768, last = 60_999] = readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8')
-    .trim()
-    .split(/\s+/)
-    .map(Number);
-  return { first, last };
-}
-
-/** Without an address on loopback nothing of IPv6 can be held: it is disabled, or not in the kernel. */
-function hasIpv6(): boolean {
-  try {
-    return readFileSync('/proc/self/net/if_inet6', 'utf8').includes(`${'0'.repeat(31)}1`);
-  } catch {
-    return false;
-  }
-}
 
 /** Only what is a namespace's own: anything else would be set for the whole host. */
 function checkSysctls(sysctls: Readonly<Record<string, string>>): Readonly<Record<string, string>> {

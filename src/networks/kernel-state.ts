@@ -1,9 +1,14 @@
 import { mkdirSync } from 'node:fs';
-import { messageOf } from '../base/errors.ts';
+import { networkInterfaces } from 'node:os';
+import { codeOf, messageOf } from '../base/errors.ts';
+import { flows, forgetRequest } from '../sys/conntrack.ts';
 import { NetlinkSocket } from '../sys/netlink.ts';
 import { generation, Nftables, netfilterProtocol } from '../sys/nftables.ts';
+import type { PublishedPort } from './networks.ts';
 import { Sandboxes, type SandboxRequest } from './sandboxes.ts';
 import type { Operations, WorkerConfig } from './worker-protocol.ts';
+
+const udp = 17;
 
 /** What is ours in the kernel, seen from the network worker's thread. */
 export class KernelState {
@@ -40,6 +45,22 @@ export class KernelState {
     // A change by others that the audit has not looked at yet must stay visible to it.
     const after = generation(this.#netfilter);
     this.#generation = unseen || after !== before + 1 ? undefined : after;
+  }
+
+  forget(address: string, ports: readonly PublishedPort[]): void {
+    const numbers = new Set(ports.filter(({ protocol }) => protocol === 'udp').map(({ hostPort }) => hostPort));
+    const own = new Set(Object.values(networkInterfaces()).flatMap((some) => some?.map((one) => one.address) ?? []));
+    for (const flow of flows(this.#netfilter)) {
+      if (flow.protocol !== udp || !numbers.has(flow.destinationPort)) continue;
+      // Translated to this container before, or not translated at all and kept by the host.
+      const stays = own.has(flow.destination) && flow.answeredBy === flow.destination;
+      if (flow.answeredBy !== address && !stays) continue;
+      try {
+        this.#netfilter.request(forgetRequest(flow));
+      } catch (error) {
+        if (codeOf(error) !== 'ENOENT') throw error;
+      }
+    }
   }
 
   sweep(paths: readonly string[], veths: readonly string[]) {

@@ -4,8 +4,9 @@ import { dirname } from 'node:path';
 import { writeFileAtomic } from '../base/atomic-file.ts';
 import { codeOf, EngineError } from '../base/errors.ts';
 import { formatSubnet, parseSubnet, type Subnet } from './addresses.ts';
+import type { Endpoint, NetworkInfo } from './networks.ts';
 
-export const predefinedNames = ['bridge', 'host', 'none'] as const;
+const predefinedNames = ['bridge', 'host', 'none'] as const;
 export type PredefinedName = (typeof predefinedNames)[number];
 
 /** What networks.json keeps: ids that stay, and the subnet that was chosen, since running containers have addresses in it. */
@@ -60,4 +61,39 @@ function parseRecord(text: string): NetworksRecord | undefined {
     if (error instanceof SyntaxError || error instanceof TypeError || error instanceof EngineError) return undefined;
     throw error;
   }
+}
+
+export interface BridgeDescription {
+  readonly name: string;
+  readonly subnet: string;
+  readonly gateway: string;
+  readonly mtu: number;
+}
+
+export function describePredefined(
+  { ids, created }: NetworksRecord,
+  bridge: BridgeDescription,
+  endpoints: readonly Endpoint[],
+): NetworkInfo[] {
+  const plain = { created, subnets: [], internal: false, ipv6: false, labels: {}, options: {}, endpoints: [] };
+  return [
+    {
+      ...plain,
+      id: ids.bridge,
+      name: 'bridge',
+      driver: 'bridge',
+      subnets: [{ subnet: bridge.subnet, gateway: bridge.gateway }],
+      options: {
+        'com.docker.network.bridge.default_bridge': 'true',
+        'com.docker.network.bridge.enable_icc': 'true',
+        'com.docker.network.bridge.enable_ip_masquerade': 'true',
+        'com.docker.network.bridge.host_binding_ipv4': '0.0.0.0',
+        'com.docker.network.bridge.name': bridge.name,
+        'com.docker.network.driver.mtu': String(bridge.mtu),
+      },
+      endpoints,
+    },
+    { ...plain, id: ids.host, name: 'host', driver: 'host' },
+    { ...plain, id: ids.none, name: 'none', driver: 'null' },
+  ];
 }

@@ -151,9 +151,10 @@ export class Sandboxes implements Disposable {
       gone.push(path);
     }
     this.attach(keep);
-    for (const link of this.#links()) {
+    const bridge = this.#bridge ?? this.#find(this.#config.bridge)?.index;
+    for (const link of bridge === undefined ? [] : this.#links()) {
       // Held by a process that outlived its container's record, or about to go by itself.
-      if (link.master !== this.#bridge || keep.has(link.name) || !isOurs(link.name)) continue;
+      if (link.master !== bridge || keep.has(link.name) || !isOurs(link.name)) continue;
       try {
         this.#route.request(routeRequests.deleteLink(link.index));
       } catch (error) {

@@ -1,3 +1,4 @@
+import type { PublishedPort } from './networks.ts';
 import type { BridgeConfig, SandboxRequest } from './sandboxes.ts';
 
 export interface WorkerConfig extends BridgeConfig {
@@ -14,6 +15,11 @@ export interface Operations {
   drop: { in: { readonly path: string }; out: void };
   /** One transaction. */
   rules: { in: { readonly script: string }; out: void };
+  /**
+   * Forgets the UDP flows to published ports that were followed before the rules changed: they have no end of their own,
+   * and as long as a client sends they would go where they went before.
+   */
+  forget: { in: { readonly address: string; readonly ports: readonly PublishedPort[] }; out: void };
   /** Everything of ours but this goes. */
   sweep: {
     in: { readonly paths: readonly string[]; readonly veths: readonly string[] };

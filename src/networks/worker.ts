@@ -13,6 +13,7 @@ const operations: { [N in OperationName]: (input: Operations[N]['in']) => Operat
   sysctls: ({ path, sysctls }) => state.sandboxes.setSysctls(path, sysctls),
   drop: ({ path }) => state.sandboxes.drop(path),
   rules: ({ script }) => state.rules(script),
+  forget: ({ address, ports }) => state.forget(address, ports),
   sweep: ({ paths, veths }) => state.sweep(paths, veths),
   audit: ({ veths }) => state.audit(new Set(veths)),
   teardown: () => state.teardown(),

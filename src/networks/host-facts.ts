@@ -1,0 +1,47 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { codeOf } from '../base/errors.ts';
+import { chooseSubnet, parseRoutes, type Subnet } from './addresses.ts';
+import { readResolver } from './resolver.ts';
+
+/** Where the servers behind systemd-resolved's stub stand. */
+export const upstreamResolvConf = '/run/systemd/resolve/resolv.conf';
+
+/** A subnet for the default bridge in which neither a route nor a name server of this host lies. */
+export function freeSubnet(resolvConf: string): Subnet {
+  const routes = parseRoutes(readFileSync('/proc/self/net/route', 'utf8'));
+  const { resolver } = readResolver({ main: resolvConf, upstream: upstreamResolvConf });
+  return chooseSubnet(routes, resolver.servers);
+}
+
+/** The kernel's range for ports that nobody chose. */
+export function ephemeralPorts(): { readonly first: number; readonly last: number } {
+  const [first = 32_768, last = 60_999] = readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8')
+    .trim()
+    .split(/\s+/)
+    .map(Number);
+  return { first, last };
+}
+
+/** Without an address on loopback nothing of IPv6 can be held: it is disabled, or not in the kernel. */
+export function hasIpv6(): boolean {
+  try {
+    return readFileSync('/proc/self/net/if_inet6', 'utf8').includes(`${'0'.repeat(31)}1`);
+  } catch {
+    return false;
+  }
+}
+
+export function hasInterface(name: string): boolean {
+  const table = readFileSync('/proc/self/net/dev', 'utf8');
+  return table.split('\n').some((line) => line.trimStart().startsWith(`${name}:`));
+}
+
+/** Nothing is in it, or it does not exist. */
+export function isEmpty(directory: string): boolean {
+  try {
+    return readdirSync(directory).length === 0;
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return true;
+    throw error;
+  }
+}
