@@ -27,6 +27,11 @@ export function room<T extends object>(methods: Partial<T>): T {
   }) as T;
 }
 
+/** Not by spreading: a getter must stay one. */
+function over<T extends object>(base: Partial<T>, changes: Partial<T>): Partial<T> {
+  return Object.defineProperties(base, Object.getOwnPropertyDescriptors(changes));
+}
+
 export function fakeContainer(
   changes: Partial<Container> = {},
   body: object = { Image: 'busybox', Cmd: ['sh'] },
@@ -151,14 +156,18 @@ export interface FakeParts {
 export function fakeEngine({ containers = {}, images = {}, networks = {}, volumes = {} }: FakeParts = {}) {
   const events = new EventBus();
   const engine: EngineRooms = {
-    containers: room<Containers>({
-      version: 1,
-      list: () => [],
-      get: (name) => {
-        throw new EngineError('not-found', `No such container: ${name}`);
-      },
-      ...containers,
-    }),
+    containers: room<Containers>(
+      over(
+        {
+          version: 1,
+          list: () => [],
+          get: (name) => {
+            throw new EngineError('not-found', `No such container: ${name}`);
+          },
+        },
+        containers,
+      ),
+    ),
     images: room<Images>({
       list: async () => [],
       get: async (name) => {

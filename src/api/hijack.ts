@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { EngineError } from '../base/errors.ts';
 import { parseJson } from '../protocol/decode.ts';
+import { hungUp } from '../sys/poll.ts';
 import { HttpError, statusOfError, textOfError } from './errors.ts';
 import { type ApiRequest, maxJsonBytes, tooLarge } from './request.ts';
 
@@ -76,6 +77,7 @@ const lingerTime = 10_000;
 
 /** Joins what a client attached with its connection until the output has ended, or the client has gone. */
 export function join(stream: Duplex, socket: Socket, { stdin }: { readonly stdin: boolean }): void {
+  socket.once('end', () => watchHangUp(socket));
   if (stdin) forward(socket, stream);
   else {
     // Read and dropped: else the end of a client that goes would never be seen.
@@ -100,6 +102,21 @@ export function join(stream: Duplex, socket: Socket, { stdin }: { readonly stdin
   stream.pipe(socket, { end: false });
   // Gone while the stream was being opened.
   if (socket.destroyed) stream.destroy();
+}
+
+const hangUpInterval = 1000;
+
+/**
+ * A client that has sent its last word may still listen, or be gone: on the wire it looks the same until the process says
+ * something, which may be never.
+ */
+function watchHangUp(socket: Socket): void {
+  const timer = setInterval(() => {
+    const fd = (socket as unknown as { _handle?: { fd?: number } | null })._handle?.fd;
+    if (fd !== undefined && fd >= 0 && hungUp(fd)) socket.destroy();
+  }, hangUpInterval);
+  timer.unref();
+  socket.once('close', () => clearInterval(timer));
 }
 
 /** Source to stdin with half-close. What comes after the process has closed its side is dropped. */

@@ -61,7 +61,8 @@ export class ApiRequest {
     const announced = Number(this.message.headers['content-length'] ?? 0);
     if (announced > maxJsonBytes) throw tooLarge();
     try {
-      for await (const chunk of this.message as AsyncIterable<Buffer>) {
+      // The connection stays, so that the client hears what was wrong.
+      for await (const chunk of this.message.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
         size += chunk.length;
         if (size > maxJsonBytes) throw tooLarge();
         chunks.push(chunk);

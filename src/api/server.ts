@@ -212,6 +212,7 @@ export class ApiServer {
       void this.#stream(message, response, reply, controller.get());
       return;
     }
+    const socket: Socket | null = message.socket;
     const headers = [...this.#common];
     if (reply.headers) headers.push(...reply.headers);
     if (reply.type !== undefined) headers.push('Content-Type', reply.type);
@@ -223,7 +224,7 @@ export class ApiServer {
     if (unread || this.#closing) headers.push('Connection', 'close');
     response.writeHead(reply.status, headers);
     response.end(none || message.method === 'HEAD' ? undefined : body);
-    if (unread) setTimeout(() => message.socket.destroy(), 500).unref();
+    if (unread) setTimeout(() => socket?.destroy(), 500).unref();
   }
 
   async #stream(

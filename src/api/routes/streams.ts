@@ -21,11 +21,12 @@ export function streamRoutes({ containers }: { readonly containers: Containers }
         const attached = await containers.attach(container.id, options);
         return takenReply(request, attached, { type: rawStream, stdin: options.stdin });
       },
-      async (request, socket) => {
+      async (request, socket, head) => {
         try {
           const container = containers.get(request.params['id']!);
           const options = attachOptions(request, container);
           const attached = await containers.attach(container.id, options);
+          if (head.length > 0) socket.unshift(head);
           switchProtocols(socket, streamType(request, container.config.Tty));
           join(attached, socket, { stdin: options.stdin });
         } catch (error) {
