@@ -36,7 +36,10 @@ export class Place implements Disposable {
     });
   }
 
-  request(args: readonly string[], more: Partial<TaskRequest> & { readonly spec?: Partial<Spec> } = {}): TaskRequest {
+  request(
+    args: readonly string[],
+    more: Omit<Partial<TaskRequest>, 'spec'> & { readonly spec?: Partial<Spec> } = {},
+  ): TaskRequest {
     const id = more.id ?? `berth-test-${process.pid}-${Date.now().toString(36)}-${this.#count++}`;
     const bundle = more.bundle ?? join(this.path, 'bundles', id);
     mkdirSync(bundle, { recursive: true, mode: 0o700 });
