@@ -157,7 +157,11 @@ function splitName(name: Buffer): { readonly prefix: Buffer; readonly name: Buff
 
 /** A PAX record counts its own length in. */
 function record(key: string, value: string | number | Uint8Array): Buffer {
-  const rest = Buffer.concat([Buffer.from(` ${key}=`), bytesOf(typeof value === 'number' ? String(value) : value), Buffer.from('\n')]);
+  const rest = Buffer.concat([
+    Buffer.from(` ${key}=`),
+    bytesOf(typeof value === 'number' ? String(value) : value),
+    Buffer.from('\n'),
+  ]);
   let length = rest.length;
   while (String(length).length + rest.length !== length) length = String(length).length + rest.length;
   return Buffer.concat([Buffer.from(String(length)), rest]);

@@ -196,19 +196,20 @@ export abstract class LayeredSnapshotter implements Snapshotter {
 
   async recover(mounted: ReadonlyMap<string, string>): Promise<void> {
     const targets = new Set(currentMounts().map((mount) => mount.target));
+    const known = new Set(this.#writable.keys());
     const used = new Set<Digest>();
     const running: (readonly [key: string, target: string])[] = [];
     for (const [key, target] of mounted) {
-      if (!targets.has(target) || !this.#writable.keys().includes(key)) continue;
+      if (!targets.has(realPath(target)) || !known.has(key)) continue;
       running.push([key, target]);
       for (const diffId of this.#writable.chain(key)) used.add(diffId);
     }
-    const kept = new Set(running.map(([, target]) => target));
+    const kept = new Set([...running.map(([, target]) => target), ...this.#mounted.keys()].map(realPath));
     const mounts = join(this.root, 'mounts');
     // What is on top was mounted later and goes first.
     for (const { target } of currentMounts().toReversed()) {
       const ours = target.startsWith(`${this.root}/`) && !target.startsWith(`${mounts}/`);
-      if (ours && !kept.has(target) && !this.#mounted.has(target)) {
+      if (ours && !kept.has(target)) {
         await this.calls.unmountLater(target, { detach: true });
       }
     }
@@ -289,6 +290,15 @@ export abstract class LayeredSnapshotter implements Snapshotter {
     } finally {
       this.trees.release(top);
     }
+  }
+}
+
+/** As /proc/self/mountinfo has it. */
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
   }
 }
 

@@ -1,4 +1,6 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { EngineError } from '../base/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import { syncFileSystem } from '../sys/sync.ts';
 import { LayeredSnapshotter, type LayeredSnapshotterDeps, type LayerTrees } from './layered-snapshotter.ts';
@@ -12,7 +14,11 @@ export class OverlaySnapshotter extends LayeredSnapshotter {
   constructor(deps: LayeredSnapshotterDeps) {
     super(deps);
     this.trees = {
-      acquire: (diffId: Digest) => join(this.store.directory(diffId), 'fs'),
+      acquire: (diffId: Digest) => {
+        const path = join(this.store.directory(diffId), 'fs');
+        if (!existsSync(path)) throw new EngineError('corrupt', `mount layer ${diffId}: ${path} is gone`);
+        return path;
+      },
       release: () => {},
       drop: async () => {},
       recover: async () => {},

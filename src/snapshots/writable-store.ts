@@ -83,8 +83,9 @@ export class WritableStore {
       mkdirSync(join(directory, 'work'), { mode: 0o700 });
       writeChain(directory, chain);
     } catch (error) {
+      const explained = explainWrite(error, directory);
       rmSync(directory, { recursive: true, force: true });
-      throw explainWrite(error, directory);
+      throw explained;
     }
     this.#chains.set(key, chain);
   }

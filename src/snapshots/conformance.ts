@@ -1,0 +1,394 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  existsSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { suite, test } from 'node:test';
+import { EngineError, type ErrorKind } from '../base/errors.ts';
+import { type Digest, hexOf } from '../oci/digest.ts';
+import { currentMounts } from './private-root.ts';
+import type { Snapshotter } from './snapshotter.ts';
+
+/** A file of a layer that the suite asks for. Without content: a directory, or a whiteout when so named. */
+export interface LayerFile {
+  readonly name: string;
+  readonly content?: string;
+  readonly mode?: number;
+  readonly uid?: number;
+}
+
+export interface SnapshotterUnderTest {
+  open(root: string): Snapshotter;
+  /** Puts a layer with these files into the snapshotter. */
+  addLayer(snapshotter: Snapshotter, files: readonly LayerFile[]): Promise<Digest>;
+}
+
+const refusedWith = (kind: ErrorKind) => (error: unknown) => error instanceof EngineError && error.kind === kind;
+
+/** What every snapshotter does. Makes real mounts: needs root. */
+export function conformsAsSnapshotter(name: string, { open, addLayer }: SnapshotterUnderTest): void {
+  /** A place of its own for each test; whatever the test left mounted there is an error. */
+  const inPlace = async (run: (root: string, target: (name: string) => string) => Promise<void>) => {
+    const place = mkdtempSync(join(tmpdir(), 'berth-snapshots-'));
+    const target = (name: string) => {
+      mkdirSync(join(place, name), { recursive: true });
+      return join(place, name);
+    };
+    try {
+      await run(join(place, 'root'), target);
+      assert.deepEqual(mountsBelow(place), []);
+    } finally {
+      for (const mount of mountsBelow(place).toReversed()) execFileSync('umount', ['-l', mount]);
+      rmSync(place, { recursive: true, force: true });
+    }
+  };
+  const file = (name: string, content = name): LayerFile => ({ name, content });
+
+  suite(name, () => {
+    test('a layer is here once it is committed, and not before', () =>
+      inPlace(async (root) => {
+        await using snapshotter = open(root);
+        const diffId = await addLayer(snapshotter, [file('a')]);
+        assert.ok(snapshotter.hasLayer(diffId));
+        assert.deepEqual(snapshotter.layers(), [diffId]);
+        assert.equal(snapshotter.layerFacts(diffId)?.entries, 1);
+        const other = `sha256:${'0'.repeat(64)}` as Digest;
+        {
+          await using stage = await snapshotter.stageLayer(other);
+          writeFileSync(join(stage.directory, 'layer.tar'), 'half');
+          assert.equal(snapshotter.hasLayer(other), false);
+        }
+        assert.equal(snapshotter.layerFacts(other), undefined);
+        assert.deepEqual(readdirSync(join(root, 'staging')), []);
+      }));
+
+    test('of two stages of one layer the first that is committed stays', () =>
+      inPlace(async (root) => {
+        await using snapshotter = open(root);
+        const [one, two] = await Promise.all([addLayer(snapshotter, [file('a')]), addLayer(snapshotter, [file('a')])]);
+        assert.equal(one, two);
+        assert.deepEqual(snapshotter.layers(), [one]);
+        assert.deepEqual(readdirSync(join(root, 'staging')), []);
+      }));
+
+    test('layers are still here after a restart', () =>
+      inPlace(async (root) => {
+        let diffId: Digest;
+        {
+          await using before = open(root);
+          diffId = await addLayer(before, [file('a')]);
+          await before.prepare('c', [diffId]);
+        }
+        await using snapshotter = open(root);
+        await snapshotter.recover(new Map());
+        assert.deepEqual(snapshotter.layers(), [diffId]);
+        assert.equal(snapshotter.layerFacts(diffId)?.entries, 1);
+        assert.deepEqual(snapshotter.snapshots(), ['c']);
+      }));
+
+    test('a snapshot shows its layers, whiteouts and opaque directories applied, and keeps what is written', () =>
+      inPlace(async (root, target) => {
+        await using snapshotter = open(root);
+        const base = await addLayer(snapshotter, [
+          file('etc/passwd'),
+          file('etc/group'),
+          file('opt/old/a'),
+          file('opt/old/b'),
+          file('usr/x'),
+        ]);
+        const top = await addLayer(snapshotter, [
+          file('etc/group', 'new'),
+          { name: 'etc/.wh.passwd' },
+          { name: 'opt/old/.wh..wh..opq' },
+          file('opt/old/c'),
+        ]);
+        await snapshotter.prepare('c', [base, top]);
+        const at = target('rootfs');
+        await snapshotter.mount('c', at);
+        await snapshotter.mount('c', at);
+        assert.deepEqual(readdirSync(join(at, 'etc')), ['group']);
+        assert.equal(readFileSync(join(at, 'etc/group'), 'utf8'), 'new');
+        assert.deepEqual(readdirSync(join(at, 'opt/old')), ['c']);
+        assert.equal(readFileSync(join(at, 'usr/x'), 'utf8'), 'usr/x');
+        writeFileSync(join(at, 'etc/passwd'), 'mine');
+        rmSync(join(at, 'usr/x'));
+        await snapshotter.unmount('c', at);
+        assert.deepEqual(readdirSync(at), []);
+        const again = target('again');
+        await snapshotter.mount('c', again);
+        assert.equal(readFileSync(join(again, 'etc/passwd'), 'utf8'), 'mine');
+        assert.equal(existsSync(join(again, 'usr/x')), false);
+        await snapshotter.unmount('c', again);
+        await snapshotter.remove('c');
+      }));
+
+    test("the root of a snapshot looks like the top layer's", () =>
+      inPlace(async (root, target) => {
+        await using snapshotter = open(root);
+        const diffId = await addLayer(snapshotter, [{ name: './', mode: 0o1770, uid: 42 }, file('a')]);
+        await snapshotter.prepare('c', [diffId]);
+        const at = target('rootfs');
+        await snapshotter.mount('c', at);
+        const { mode, uid } = statSync(at);
+        assert.equal(mode & 0o7777, 0o1770);
+        assert.equal(uid, 42);
+        chmodSync(at, 0o700);
+        await snapshotter.unmount('c', at);
+        await snapshotter.mount('c', at);
+        assert.equal(statSync(at).mode & 0o7777, 0o700);
+        await snapshotter.unmount('c', at);
+      }));
+
+    test('125 layers can be mounted, more than 128 are refused', () =>
+      inPlace(async (root, target) => {
+        await using snapshotter = open(root);
+        const layers: Digest[] = [];
+        for (let i = 0; i < 129; i++)
+          layers.push(await addLayer(snapshotter, [file(`f${i}`), file('last', String(i))]));
+        await snapshotter.prepare('c', layers.slice(0, 125));
+        const at = target('rootfs');
+        await snapshotter.mount('c', at);
+        assert.equal(readdirSync(at).length, 126);
+        assert.equal(readFileSync(join(at, 'last'), 'utf8'), '124');
+        await snapshotter.unmount('c', at);
+        await snapshotter.prepare('most', layers.slice(0, 128));
+        await assert.rejects(snapshotter.prepare('more', layers), refusedWith('invalid'));
+        await assert.rejects(snapshotter.view(layers), refusedWith('invalid'));
+        // The chain is read back whole.
+        await using again = open(root);
+        assert.match(
+          again.describe('most').LowerDir!,
+          new RegExp(`^${again.describe('most').LowerDir!.split(':')[0]}`),
+        );
+        assert.equal(again.describe('most').LowerDir!.split(':').length, 128);
+      }));
+
+    test('a layer may be in a chain twice, and a chain may be empty', () =>
+      inPlace(async (root, target) => {
+        await using snapshotter = open(root);
+        const one = await addLayer(snapshotter, [file('a', '1')]);
+        const two = await addLayer(snapshotter, [{ name: '.wh.a' }, file('b')]);
+        await snapshotter.prepare('twice', [one, two, one]);
+        const at = target('twice');
+        await snapshotter.mount('twice', at);
+        assert.deepEqual(readdirSync(at), ['a', 'b']);
+        await snapshotter.unmount('twice', at);
+        await snapshotter.prepare('none', []);
+        await snapshotter.mount('none', at);
+        assert.deepEqual(readdirSync(at), []);
+        await snapshotter.unmount('none', at);
+      }));
+
+    test('a chain with a layer that is not here, a key in use and a key that is a path are refused', () =>
+      inPlace(async (root) => {
+        await using snapshotter = open(root);
+        const diffId = await addLayer(snapshotter, [file('a')]);
+        const missing = `sha256:${'1'.repeat(64)}` as Digest;
+        await assert.rejects(snapshotter.prepare('c', [diffId, missing]), refusedWith('not-found'));
+        await snapshotter.prepare('c', [diffId]);
+        await assert.rejects(snapshotter.prepare('c', [diffId]), refusedWith('conflict'));
+        for (const key of ['../c', 'a/b', '.', '..', '']) {
+          await assert.rejects(snapshotter.prepare(key, [diffId]), refusedWith('invalid'));
+        }
+        await assert.rejects(snapshotter.mount('other', root), refusedWith('not-found'));
+        assert.deepEqual(snapshotter.snapshots(), ['c']);
+      }));
+
+    test('a layer is removed with its bytes at once, and not while it is in use', () =>
+      inPlace(async (root, target) => {
+        await using snapshotter = open(root);
+        const kept = await addLayer(snapshotter, [file('kept')]);
+        const before = diskUsage(root);
+        const diffId = await addLayer(snapshotter, [file('big', 'x'.repeat(3_000_000))]);
+        assert.ok(diskUsage(root) - before > 2_900_000);
+        await snapshotter.prepare('c', [kept, diffId]);
+        await assert.rejects(snapshotter.removeLayer(diffId), refusedWith('conflict'));
+        const at = target('rootfs');
+        await snapshotter.mount('c', at);
+        await assert.rejects(snapshotter.remove('c'), refusedWith('conflict'));
+        await snapshotter.unmount('c', at);
+        await snapshotter.remove('c');
+        await snapshotter.remove('c');
+        {
+          await using view = await snapshotter.view([diffId]);
+          assert.deepEqual(readdirSync(view.path), ['big']);
+          await assert.rejects(snapshotter.removeLayer(diffId), refusedWith('conflict'));
+        }
+        await snapshotter.removeLayer(diffId);
+        await snapshotter.removeLayer(diffId);
+        assert.equal(snapshotter.hasLayer(diffId), false);
+        assert.ok(diskUsage(root) - before < 100_000);
+        // The layer can come back.
+        assert.equal(await addLayer(snapshotter, [file('big', 'x'.repeat(3_000_000))]), diffId);
+      }));
+
+    test('a view shows layers and cannot be written', () =>
+      inPlace(async (root) => {
+        await using snapshotter = open(root);
+        const one = await addLayer(snapshotter, [file('a'), file('b')]);
+        const two = await addLayer(snapshotter, [{ name: '.wh.a' }]);
+        await using view = await snapshotter.view([one, two]);
+        assert.deepEqual(readdirSync(view.path), ['b']);
+        assert.throws(() => writeFileSync(join(view.path, 'c'), ''), { code: 'EROFS' });
+        await using empty = await snapshotter.view([]);
+        assert.deepEqual(readdirSync(empty.path), []);
+      }));
+
+    test('unmounting what is not mounted is no error', () =>
+      inPlace(async (root, target) => {
+        await using snapshotter = open(root);
+        await snapshotter.prepare('c', []);
+        await snapshotter.unmount('c', target('rootfs'));
+        await snapshotter.unmount('c', join(root, 'nowhere'));
+      }));
+
+    test('usage counts what was written, hard links once', () =>
+      inPlace(async (root, target) => {
+        await using snapshotter = open(root);
+        const base = await addLayer(snapshotter, [file('a', 'x'.repeat(1_000_000))]);
+        await snapshotter.prepare('c', [base]);
+        const at = target('rootfs');
+        await snapshotter.mount('c', at);
+        assert.deepEqual(await snapshotter.usage('c'), { bytes: 0, inodes: 0 });
+        mkdirSync(join(at, 'd'));
+        writeFileSync(join(at, 'd/f'), 'y'.repeat(500_000), { flush: true });
+        linkSync(join(at, 'd/f'), join(at, 'd/g'));
+        const { bytes, inodes } = await snapshotter.usage('c');
+        assert.equal(inodes, 2);
+        assert.ok(bytes >= 500_000 && bytes < 600_000, String(bytes));
+        await snapshotter.unmount('c', at);
+        await assert.rejects(snapshotter.usage('other'), refusedWith('not-found'));
+      }));
+
+    test('recover clears what a crash left and keeps what runs (R01)', () =>
+      inPlace(async (root, target) => {
+        const crashed = open(root);
+        const diffId = await addLayer(crashed, [file('a')]);
+        const second = await addLayer(crashed, [file('b')]);
+        const unused = await addLayer(crashed, [file('c')]);
+        await crashed.prepare('running', [diffId, second]);
+        await crashed.prepare('stopped', [diffId]);
+        await crashed.prepare('stale', [unused]);
+        const running = target('running');
+        await crashed.mount('running', running);
+        const stale = join(root, 'containers/stale/rootfs');
+        mkdirSync(stale);
+        await crashed.mount('stale', stale);
+        await crashed.view([diffId, second]);
+        await crashed.stageLayer(`sha256:${'2'.repeat(64)}` as Digest);
+        // A prepare that was cut short before its last step, and a removal before its end.
+        mkdirSync(join(root, 'containers/half/upper'), { recursive: true });
+        mkdirSync(join(root, 'trash/gone/deep'), { recursive: true });
+
+        await using snapshotter = open(root);
+        await snapshotter.recover(
+          new Map([
+            ['running', running],
+            ['vanished', target('vanished')],
+          ]),
+        );
+        assert.deepEqual([...snapshotter.snapshots()].sort(), ['running', 'stale', 'stopped']);
+        assert.deepEqual(readdirSync(join(root, 'staging')), []);
+        assert.deepEqual(readdirSync(join(root, 'views')), []);
+        assert.deepEqual(mountsBelow(stale), []);
+        assert.equal(readFileSync(join(running, 'a'), 'utf8'), 'a');
+        await assert.rejects(snapshotter.remove('running'), refusedWith('conflict'));
+        await snapshotter.unmount('running', running);
+        for (const key of snapshotter.snapshots()) await snapshotter.remove(key);
+        for (const layer of snapshotter.layers()) await snapshotter.removeLayer(layer);
+        await snapshotter[Symbol.asyncDispose]();
+        for (const room of ['containers', 'layers', 'staging', 'trash', 'views', 'mounts']) {
+          assert.deepEqual(readdirSync(join(root, room)), [], room);
+        }
+      }));
+
+    test('a snapshot that was half prepared can be prepared again', () =>
+      inPlace(async (root) => {
+        await using snapshotter = open(root);
+        mkdirSync(join(root, 'containers/c/upper'), { recursive: true });
+        await snapshotter.prepare('c', []);
+        assert.deepEqual(snapshotter.snapshots(), ['c']);
+      }));
+
+    test('what is mounted below the root takes no part in propagation, and the root is let go in the end', () =>
+      inPlace(async (root) => {
+        const snapshotter = open(root);
+        assert.deepEqual(
+          currentMounts()
+            .filter((mount) => mount.target === root)
+            .map((mount) => mount.propagation),
+          [[]],
+        );
+        assert.equal(lstatSync(root).mode & 0o777, 0o700);
+        await snapshotter[Symbol.asyncDispose]();
+        assert.deepEqual(mountsBelow(root), []);
+      }));
+
+    test('a damaged layer is named, and others still mount (R08)', () =>
+      inPlace(async (root, target) => {
+        await using snapshotter = open(root);
+        const good = await addLayer(snapshotter, [file('a')]);
+        const bad = await addLayer(snapshotter, [file('b')]);
+        await snapshotter.prepare('good', [good]);
+        rmSync(join(root, 'layers', hexOf(bad)), { recursive: true });
+        const at = target('rootfs');
+        await assert.rejects(
+          snapshotter.prepare('bad', [good, bad]).then(() => snapshotter.mount('bad', at)),
+          (error: unknown) => error instanceof EngineError && error.message.includes(hexOf(bad)),
+        );
+        await snapshotter.mount('good', at);
+        await snapshotter.unmount('good', at);
+      }));
+
+    test('a full disk is unavailable, with path and bytes, and leaves nothing half done (R05, R06)', () =>
+      inPlace(async (root, target) => {
+        const small = target('small');
+        execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m,nr_inodes=64', 'tmpfs', small]);
+        const below = join(small, root.slice(-4));
+        {
+          await using snapshotter = open(below);
+          const made: string[] = [];
+          await assert.rejects(
+            async () => {
+              for (let i = 0; i < 64; i++) {
+                await snapshotter.prepare(`c${i}`, []);
+                made.push(`c${i}`);
+              }
+            },
+            (error: unknown) =>
+              error instanceof EngineError &&
+              error.kind === 'unavailable' &&
+              error.message.includes(below) &&
+              error.message.includes('no inodes left'),
+          );
+          assert.deepEqual(readdirSync(join(below, 'containers')).sort(), [...made].sort());
+          await snapshotter.remove(made.pop()!);
+          await snapshotter[Symbol.asyncDispose]();
+          await snapshotter.prepare('after', []);
+        }
+        execFileSync('umount', [small]);
+      }));
+  });
+}
+
+function mountsBelow(path: string): string[] {
+  return currentMounts()
+    .map((mount) => mount.target)
+    .filter((target) => target === path || target.startsWith(`${path}/`));
+}
+
+function diskUsage(path: string): number {
+  return Number(execFileSync('du', ['-s', '-B1', path], { encoding: 'utf8' }).split('\t')[0]);
+}
