@@ -1,0 +1,56 @@
+import { EngineError } from '../base/errors.ts';
+import type { EngineClient } from '../client/client.ts';
+import { humanBytes, paint, plain } from './terminal.ts';
+
+interface Line {
+  readonly status?: string;
+  readonly id?: string;
+  readonly stream?: string;
+  readonly error?: string;
+  readonly progressDetail?: { readonly current?: number; readonly total?: number };
+}
+
+/** Pulls and shows one line that moves: bytes, rate, layers. Where nobody watches, only the end. */
+export async function pullImage(client: EngineClient, name: string, platform: string | undefined): Promise<void> {
+  const from = performance.now();
+  const layers = new Map<string, { current: number; total: number; done: boolean }>();
+  let last = '';
+  let shown = 0;
+  const live = process.stderr.isTTY === true;
+  const [image, tag] = splitTag(name);
+  for await (const line of client.stream<Line>('POST', '/images/create', {
+    query: { fromImage: image, tag, platform },
+  })) {
+    if (line.error) {
+      if (live) process.stderr.write('\r\x1b[K');
+      throw new EngineError('unavailable', line.error);
+    }
+    last = line.status ?? last;
+    if (line.id && line.status) {
+      const layer = layers.get(line.id) ?? { current: 0, total: 0, done: false };
+      if (line.status === 'Downloading') Object.assign(layer, line.progressDetail);
+      if (/^(Pull complete|Already exists)/.test(line.status)) layer.done = true;
+      if (!line.status.startsWith('Pulling from')) layers.set(line.id, layer);
+    }
+    if (!live || performance.now() - shown < 80) continue;
+    shown = performance.now();
+    const all = [...layers.values()];
+    const bytes = all.reduce((sum, { current }) => sum + current, 0);
+    process.stderr.write(
+      `\r\x1b[K↓ ${plain(name)}  ${humanBytes(bytes)}  ${humanBytes(bytes / ((shown - from) / 1000))}/s  ${all.filter(({ done }) => done).length}/${all.length} layers`,
+    );
+  }
+  const seconds = ((performance.now() - from) / 1000).toFixed(1);
+  if (live) process.stderr.write('\r\x1b[K');
+  process.stderr.write(
+    `${paint('green', '✓', process.stderr)} ${plain(name)} ${/up to date/.test(last) ? 'is up to date' : 'pulled'}  ${layers.size} layers in ${seconds} s\n`,
+  );
+}
+
+/** `name:tag` or `name@digest` taken apart, with `latest` where there is neither: the API would pull every tag. */
+export function splitTag(name: string): readonly [string, string] {
+  const at = name.indexOf('@');
+  if (at >= 0) return [name.slice(0, at), name.slice(at + 1)];
+  const colon = name.lastIndexOf(':');
+  return colon > name.lastIndexOf('/') ? [name.slice(0, colon), name.slice(colon + 1)] : [name, 'latest'];
+}
