@@ -75,6 +75,8 @@ export function checkHostConfig(host: HostConfig, version: ApiVersion): void {
   if (host.Annotations && version >= 1043)
     for (const name of Object.keys(host.Annotations))
       if (name === '') throw invalid('invalid Annotations: the empty string is not permitted as an annotation key');
+  checkCapabilities('CapAdd', host.CapAdd);
+  checkCapabilities('CapDrop', host.CapDrop);
   checkNamespaces(host);
   checkLogConfig(host.LogConfig);
   for (const { Name: name, Soft, Hard } of host.Ulimits ?? []) {
@@ -92,6 +94,21 @@ export function checkHostConfig(host: HostConfig, version: ApiVersion): void {
 const ulimits = new Set(
   'as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack'.split(' '),
 );
+
+const capabilities = new Set(
+  `ALL AUDIT_CONTROL AUDIT_READ AUDIT_WRITE BLOCK_SUSPEND BPF CHECKPOINT_RESTORE CHOWN DAC_OVERRIDE DAC_READ_SEARCH
+  FOWNER FSETID IPC_LOCK IPC_OWNER KILL LEASE LINUX_IMMUTABLE MAC_ADMIN MAC_OVERRIDE MKNOD NET_ADMIN NET_BIND_SERVICE
+  NET_BROADCAST NET_RAW PERFMON SETFCAP SETGID SETPCAP SETUID SYSLOG SYS_ADMIN SYS_BOOT SYS_CHROOT SYS_MODULE SYS_NICE
+  SYS_PACCT SYS_PTRACE SYS_RAWIO SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG WAKE_ALARM`.split(/\s+/),
+);
+
+function checkCapabilities(field: string, names: readonly string[] | null): void {
+  for (const name of names ?? []) {
+    const upper = name.trim().toUpperCase();
+    const known = upper.replace(/^CAP_/, '');
+    if (!capabilities.has(known)) throw invalid(`invalid ${field}: unknown capability: "CAP_${known}"`);
+  }
+}
 
 function checkNamespaces(host: HostConfig): void {
   const shared = (mode: string) => mode.startsWith('container:') && mode.length > 'container:'.length;
@@ -183,10 +200,7 @@ function checkMounts(host: HostConfig): void {
     claim(cleanPath(mount.Target));
   }
   for (const target of Object.keys(host.Tmpfs ?? {})) {
-    if (!target.startsWith('/'))
-      throw invalid(
-        `invalid mount config for type "tmpfs": invalid mount path: '${target}' mount path must be absolute`,
-      );
+    if (!target.startsWith('/')) throw invalid(`invalid mount path: '${target}' mount path must be absolute`);
     claim(cleanPath(target));
   }
   for (const from of host.VolumesFrom ?? []) {

@@ -105,10 +105,12 @@ test('binds and mounts are checked in the words of Docker', () => {
   const bind = (...Binds: string[]) => host({ Binds });
   const mount = (...Mounts: object[]) => host({ Mounts });
   read(bind('/a:/b', 'data:/c:ro', '/x:/y:rw,rshared,z', 'vol:/z:nocopy'));
-  for (const bad of ['a', '/a', ':/a', '/a:', '/a:/b:ro:x', '/a:/b:'])
+  read(bind('/anonymous'));
+  for (const bad of [':/a', '', '/a:', '/a:/b:ro:x', '/a:/b:'])
     refused(bind(bad), `invalid volume specification: '${bad}'`);
   refused(bind('/a:/b:rw,ro'), /invalid mode: rw,ro$/);
   refused(bind('/a:/b:nocopy'), /invalid mode: nocopy$/);
+  refused(bind('a'), /mount path must be absolute$/);
   refused(bind('/a:b'), /mount path must be absolute$/);
   refused(bind('/a:/x/..'), /destination can't be '\/'$/);
   refused(bind('./a:/b'), /includes invalid characters for a local volume name/);
@@ -178,6 +180,8 @@ test('log drivers, namespaces, limits and the rest', () => {
     host({ LogConfig: { Type: 'json-file', Config: { x: '1' } } }),
     `unknown log opt 'x' for json-file log driver`,
   );
+  refused(host({ CapAdd: ['FOO'] }), 'invalid CapAdd: unknown capability: "CAP_FOO"');
+  read(host({ CapAdd: ['ALL', 'net_admin'], CapDrop: ['CAP_MKNOD'] }));
   refused(host({ IpcMode: 'x' }), 'invalid IPC mode: x');
   refused(host({ PidMode: 'x' }), 'invalid PID mode: x');
   refused(

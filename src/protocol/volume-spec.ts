@@ -1,9 +1,9 @@
 import { EngineError } from '../base/errors.ts';
 
-/** A `-v` of docker run, as it stands in `HostConfig.Binds`: `source:target[:options]`. */
+/** A `-v` of docker run, as it stands in `HostConfig.Binds`: `source:target[:options]`, or `target` for an anonymous volume. */
 export interface BindSpec {
   readonly type: 'bind' | 'volume';
-  /** A path on the host, or the name of a volume. */
+  /** A path on the host, or the name of a volume; '' is an anonymous one. */
   readonly source: string;
   readonly target: string;
   readonly readOnly: boolean;
@@ -22,16 +22,17 @@ const volumeName = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/;
 
 /** Throws `invalid` in Docker's words. */
 export function parseBind(text: string): BindSpec {
-  const parts = text.split(':');
+  const given = text.split(':');
+  const parts = given.length === 1 && text !== '' ? ['', text] : given;
   const bad = (why = '') => new EngineError('invalid', `invalid volume specification: '${text}'${why && `: ${why}`}`);
   const [source = '', target = '', mode = ''] = parts;
-  if (parts.length < 2 || parts.length > 3 || source === '' || target === '') throw bad();
+  if (parts.length < 2 || parts.length > 3 || target === '' || (source === '' && parts === given)) throw bad();
   if (parts.length === 3 && mode === '') throw bad();
   const type = source.startsWith('/') ? 'bind' : 'volume';
   const config = `invalid mount config for type "${type}"`;
   if (!target.startsWith('/')) throw bad(`${config}: invalid mount path: '${target}' mount path must be absolute`);
   if (cleanPath(target) === '/') throw bad(`${config}: invalid specification: destination can't be '/'`);
-  if (type === 'volume') checkVolumeName(source);
+  if (type === 'volume' && source !== '') checkVolumeName(source);
   const options = mode === '' ? [] : mode.split(',');
   const chosen = (of: readonly string[]) => options.filter((option) => of.includes(option));
   const access = chosen(['rw', 'ro']);
@@ -46,7 +47,7 @@ export function parseBind(text: string): BindSpec {
     known !== options.length ||
     (type === 'bind' && noCopy.length > 0) ||
     (type === 'volume' && propagation.length > 0);
-  if (wrong) throw bad(`invalid mode: ${mode}`);
+  if (wrong) throw new EngineError('invalid', `invalid mode: ${mode}`);
   return {
     type,
     source: type === 'bind' ? cleanPath(source) : source,

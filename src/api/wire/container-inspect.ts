@@ -38,7 +38,9 @@ export function containerInspect(container: Container, version: ApiVersion, driv
     ProcessLabel: container.processLabel,
     AppArmorProfile: container.appArmorProfile,
     ExecIDs: null,
-    HostConfig: container.hostConfig,
+    // Read by clients of that time, set by none.
+    HostConfig:
+      version < 1042 ? { ...container.hostConfig, KernelMemory: 0, KernelMemoryTCP: 0 } : container.hostConfig,
     GraphDriver: { Data: null, Name: driver },
     Mounts: container.mounts,
     Config: container.config,

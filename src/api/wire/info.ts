@@ -18,6 +18,7 @@ export function engineInfo({ facts, containers, images, listeners, engineVersion
   const running = count('running', 'restarting');
   const paused = count('paused');
   const { limits } = facts;
+  const commit = (ID: string) => (version < 1049 ? { ID, Expected: ID } : { ID });
   return {
     ID: facts.id,
     Containers: containers.length,
@@ -58,7 +59,10 @@ export function engineInfo({ facts, containers, images, listeners, engineVersion
     OSType: 'linux',
     Architecture: process.arch === 'x64' ? 'x86_64' : process.arch === 'arm64' ? 'aarch64' : process.arch,
     IndexServerAddress: 'https://index.docker.io/v1/',
-    RegistryConfig: registryConfig(facts),
+    RegistryConfig: {
+      ...(version < 1049 && { AllowNondistributableArtifactsCIDRs: [], AllowNondistributableArtifactsHostnames: [] }),
+      ...registryConfig(facts),
+    },
     NCPU: facts.cpus,
     MemTotal: facts.memory,
     GenericResources: null,
@@ -83,9 +87,9 @@ export function engineInfo({ facts, containers, images, listeners, engineVersion
     LiveRestoreEnabled: true,
     Isolation: '',
     InitBinary: facts.initBinary,
-    ContainerdCommit: { ID: '' },
-    RuncCommit: { ID: facts.runtimes.find(({ name }) => name === facts.defaultRuntime)?.version ?? '' },
-    InitCommit: { ID: '' },
+    ContainerdCommit: commit(''),
+    RuncCommit: commit(facts.runtimes.find(({ name }) => name === facts.defaultRuntime)?.version ?? ''),
+    InitCommit: commit(''),
     SecurityOptions: facts.securityOptions,
     DefaultAddressPools: facts.addressPools.map(({ base, size }) => ({ Base: base, Size: size })),
     ...(version >= 1049 && { FirewallBackend: { Driver: facts.firewall } }),
