@@ -37,10 +37,11 @@ export async function openLogFile(path: string): Promise<LogFile | undefined> {
       size: content.length,
       inode: ino,
       read: async (into, position) => content.copy(into, 0, position),
-      [Symbol.asyncDispose]: async () => {},
+      [Symbol.asyncDispose]: () => handle.close(),
     };
-  } finally {
+  } catch (error) {
     await handle.close();
+    throw error;
   }
 }
 
@@ -57,16 +58,16 @@ export async function logPaths(path: string): Promise<readonly string[]> {
 /** All of them open and of one moment: a rotation in between starts it over. */
 export async function openLog(path: string): Promise<LogFile[]> {
   for (let round = 0; ; round++) {
-    const paths = await logPaths(path);
     const files: LogFile[] = [];
-    let torn = false;
-    for (const each of paths) {
+    for (const each of await logPaths(path)) {
       const file = await openLogFile(each);
       if (file) files.push(file);
-      else if (each !== path) torn = true;
     }
-    const current = await inodeOf(path);
-    if ((!torn && (current === undefined || current === files.at(-1)?.inode)) || round === 5) return files;
+    // The files are held open, so that none of their inodes can have become another file's meanwhile.
+    const now = await Promise.all((await logPaths(path)).map(inodeOf));
+    const there = now.filter((inode) => inode !== undefined);
+    if ((there.length === files.length && there.every((inode, at) => inode === files[at]!.inode)) || round === 20)
+      return files;
     for (const file of files) await file[Symbol.asyncDispose]();
   }
 }

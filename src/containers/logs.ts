@@ -2,7 +2,7 @@ import { type FSWatcher, watch } from 'node:fs';
 import { dirname } from 'node:path';
 import { EngineError } from '../base/errors.ts';
 import type { LogOptions } from './containers.ts';
-import { inodeOf, type LogFile, logPaths, openLog, openLogFile, tailStart } from './log-files.ts';
+import { inodeOf, type LogFile, openLog, tailStart } from './log-files.ts';
 import { LogFormatter } from './log-format.ts';
 import type { ContainerRecord } from './record.ts';
 import type { Room } from './room.ts';
@@ -54,48 +54,41 @@ export async function* readLog(
     }
   }
 
-  for (let at = Math.max(start.file, 0); at < open.files.length; at++) {
-    if (at > start.file) {
-      position = 0;
-      formatter.endOfFile();
-    }
-    yield* rest(open.files[at]!);
-    if (formatter.done || signal.aborted) return;
-  }
-  if (!change) return;
-
-  let current = open.files.at(-1);
+  await open.drop(Math.max(start.file, 0));
   for (;;) {
     // Asked before the reading: what was written before the end is read after it.
-    const over = change.over;
-    change.reset();
+    const over = !change || change.over;
+    change?.reset();
+    const current = open.files[0];
     if (current) yield* rest(current);
     if (formatter.done || signal.aborted) return;
-    const next = await successor(path, current);
-    if (next) {
+    if (change && open.files.length <= 1) open.add(await newer(path, current));
+    if (open.files.length > (current ? 1 : 0)) {
       // Between the last read and the rotation something may have been written.
       if (current) yield* rest(current);
+      if (formatter.done || signal.aborted) return;
       formatter.endOfFile();
       position = 0;
-      current = await open.replace(next);
+      if (current) await open.drop(1);
       continue;
     }
     if (over) return;
-    await change.next();
+    await change?.next();
   }
 }
 
-/** The file that goes on where `current` was rotated away; undefined while it is the newest. */
-async function successor(path: string, current: LogFile | undefined): Promise<LogFile | undefined> {
+/** The files that go on where `current` was rotated away, oldest first; none while it is the newest. */
+async function newer(path: string, current: LogFile | undefined): Promise<LogFile[]> {
   const inode = await inodeOf(path);
-  if (inode === undefined || inode === current?.inode) return undefined;
-  const paths = await logPaths(path);
-  let next = current ? 0 : paths.length - 1;
-  for (const [at, each] of paths.entries()) if (current && (await inodeOf(each)) === current.inode) next = at + 1;
-  // Rotated out of existence: the oldest that is left is the nearest.
-  return openLogFile(paths[Math.min(next, paths.length - 1)]!);
+  if (inode === undefined || inode === current?.inode) return [];
+  const files = await openLog(path);
+  // Rotated out of existence (or the first of all): the oldest that is left is the nearest.
+  const older = files.splice(0, files.findIndex((file) => file.inode === current?.inode) + 1);
+  for (const file of older) await file[Symbol.asyncDispose]();
+  return files;
 }
 
+/** The file that is read, and those after it: held open, so that a rotation cannot take them away. */
 class OpenFiles implements AsyncDisposable {
   readonly files: LogFile[];
 
@@ -103,10 +96,12 @@ class OpenFiles implements AsyncDisposable {
     this.files = files;
   }
 
-  async replace(file: LogFile): Promise<LogFile> {
-    await this[Symbol.asyncDispose]();
-    this.files.push(file);
-    return file;
+  add(files: readonly LogFile[]): void {
+    this.files.push(...files);
+  }
+
+  async drop(count: number): Promise<void> {
+    for (const file of this.files.splice(0, count)) await file[Symbol.asyncDispose]();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

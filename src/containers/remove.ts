@@ -104,10 +104,12 @@ export async function sweep(room: Room, { id, volumes }: Garbage): Promise<void>
     rm(room.directory(id), { recursive: true, force: true }),
   ]);
   rmSync(room.bundle(id), { recursive: true, force: true });
+  // Another container may have been given it by --volumes-from.
+  const used = (name: string) => room.store.list().some(({ mounts }) => mounts.some((mount) => mount.Name === name));
   for (const name of volumes)
-    await store.remove(name, { force: true }).catch((error: unknown) => {
-      // Another container was given it by --volumes-from.
-      if (!(error instanceof EngineError && error.kind === 'conflict')) throw error;
-    });
+    if (!used(name))
+      await store.remove(name, { force: true }).catch((error: unknown) => {
+        if (!(error instanceof EngineError && error.kind === 'conflict')) throw error;
+      });
   await database.write([{ kind: garbageKind, key: id, value: undefined }], { durable: false });
 }

@@ -42,21 +42,9 @@ export async function startNow(room: Room, container: ContainerRecord): Promise<
   room.restarts.delete(id);
   try {
     const task = await launch(room, container);
-    const running = room.update(
-      id,
-      {
-        state: {
-          status: 'running',
-          pid: task.pid,
-          exitCode: 0,
-          error: '',
-          oomKilled: false,
-          startedAt: task.startedAt,
-        },
-      },
-      // The start's intent is stored, and the monitor proves the rest.
-      { save: false },
-    )!;
+    const { pid, startedAt } = task;
+    const state = { status: 'running', pid, exitCode: 0, error: '', oomKilled: false, startedAt } as const;
+    const running = room.update(id, { state })!;
     room.emit(running, 'start');
     supervise(room, running, task);
   } catch (error) {
