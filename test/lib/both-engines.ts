@@ -49,7 +49,15 @@ export function onBothEngines(
       const declared = (testName: string, check: (engine: TestEngine) => void | Promise<void>) =>
         test(testName, async (t) => {
           if (!engine) t.skip(`${name} cannot be had here`);
-          else await check(engine);
+          else {
+            try {
+              await check(engine);
+            } finally {
+              // What a failed check leaves would make the next ones fail too.
+              const left = engine.docker(['ps', '-aq', '--no-trunc']).stdout.split('\n').filter(Boolean);
+              if (left.length > 0) engine.docker(['rm', '-f', '-v', ...left]);
+            }
+          }
         });
       declare({
         get engine() {
