@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process';
 import { createReadStream, existsSync } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { type Duplex, PassThrough, type Readable } from 'node:stream';
-import { constants, createGunzip, createZstdDecompress } from 'node:zlib';
+import { PassThrough, type Readable } from 'node:stream';
+import { createGunzip } from 'node:zlib';
 import { codeOf, EngineError, messageOf } from '../base/errors.ts';
+import { readZstd, zstdWindowLog } from './zstd-frames.ts';
 
 export type Compression = 'none' | 'gzip' | 'zstd' | 'xz' | 'bzip2';
 
@@ -25,9 +26,6 @@ export function compressionOf(start: Uint8Array): Compression {
 }
 
 const pieceSize = 512 * 1024;
-/** 2^27 = 128 MiB, what zstd itself takes without being asked. An attacker may announce 2 GiB. */
-const zstdWindowLog = 27;
-
 /** By absolute path and with an empty environment: nothing that an image brings is ever looked up (S02). */
 const helpers = {
   xz: ['/usr/bin/xz', ['--decompress', '--stdout', '--memlimit-decompress=256MiB']],
@@ -40,6 +38,14 @@ const helpers = {
  */
 export async function* readDecompressed(path: string, onRead: (bytes: number) => void): AsyncGenerator<Buffer> {
   const compression = compressionOf(await startOf(path));
+  if (compression === 'zstd') {
+    try {
+      yield* readZstd(path, onRead);
+    } catch (error) {
+      throw explain(error, compression);
+    }
+    return;
+  }
   const file = createReadStream(path, { highWaterMark: pieceSize });
   file.on('data', (piece) => onRead(piece.length));
   const stream = compression === 'none' ? file : decompressor(compression, file);
@@ -59,15 +65,9 @@ async function startOf(path: string): Promise<Buffer> {
   return buffer.subarray(0, bytesRead);
 }
 
-function decompressor(compression: Exclude<Compression, 'none'>, input: Readable): Readable {
+function decompressor(compression: Exclude<Compression, 'none' | 'zstd'>, input: Readable): Readable {
   if (compression === 'xz' || compression === 'bzip2') return throughHelper(compression, input);
-  const stream: Duplex =
-    compression === 'gzip'
-      ? createGunzip({ chunkSize: pieceSize })
-      : createZstdDecompress({
-          chunkSize: pieceSize,
-          params: { [constants.ZSTD_d_windowLogMax]: zstdWindowLog },
-        });
+  const stream = createGunzip({ chunkSize: pieceSize });
   input.on('error', (error) => stream.destroy(error));
   return input.pipe(stream);
 }

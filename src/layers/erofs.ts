@@ -74,7 +74,7 @@ interface Chunks {
 /** Builds the index over a tar of `tarSize` bytes, which is open for reading as `tar`. */
 export function buildIndex(root: Node, { tarSize, tar }: { tarSize: number; tar: number }): Buffer {
   const places = new Map<Node, Place>();
-  const inodesEnd = placeInodes(root, places);
+  const inodesEnd = placeInodes(root, places, tarSize);
   let blocks = Math.ceil(inodesEnd / block);
   for (const place of places.values()) {
     place.dataBlock = blocks;
@@ -91,7 +91,7 @@ export function buildIndex(root: Node, { tarSize, tar }: { tarSize: number; tar:
 }
 
 /** Gives every inode its offset, the root first: its number must fit 16 bits. Gives the end of the inodes. */
-function placeInodes(root: Node, places: Map<Node, Place>): number {
+function placeInodes(root: Node, places: Map<Node, Place>, tarSize: number): number {
   let next = inodesAt;
   const put = (node: Node, parent: number): Place => {
     const xattrs = encodeXattrs(node);
@@ -102,7 +102,7 @@ function placeInodes(root: Node, places: Map<Node, Place>): number {
     let chunks: Chunks | undefined;
     if (type === fileType.S_IFREG && node.size > 0) {
       layout = layouts.chunks;
-      chunks = chunksOf(node);
+      chunks = chunksOf(node, tarSize);
       size = align(head, 8) + 8 * chunks.blocks.length;
     } else if (type === fileType.S_IFLNK && node.size <= block) {
       layout = layouts.inline;
@@ -216,7 +216,7 @@ function writeSuperblock(index: Buffer, inodes: number, tarSize: number): void {
   index.writeUInt32LE(incompatChunkedFile | incompatDeviceTable, at + 80);
   index.writeUInt16LE(1, at + 86);
   index.writeUInt16LE(deviceSlotAt / 128, at + 88);
-  const tarBlocks = Math.ceil(tarSize / block);
+  const tarBlocks = Math.floor(tarSize / block);
   if (tarBlocks >= hole) throw invalidTar(`the layer has ${tarSize} bytes, more than an index can address`);
   index.writeUInt32LE(tarBlocks, deviceSlotAt + 64);
 }
@@ -272,12 +272,13 @@ function encodeXattrs(node: Node): Buffer | undefined {
   return whole;
 }
 
-function chunksOf(node: Node): Chunks {
-  if (!node.sparse) return { bits: wholeFile, blocks: [node.data / block], copied: [] };
+function chunksOf(node: Node, tarSize: number): Chunks {
+  const beyond = align(node.data + storedSize(node), block) > tarSize;
+  if (!node.sparse) return beyond ? withoutPadding(node) : { bits: wholeFile, blocks: [node.data / block], copied: [] };
   const parts = node.sparse.filter((part) => part.length > 0);
   // The largest chunk on whose borders every part begins and ends; the last one may end anywhere.
   let bits = wholeFile;
-  let aligned = true;
+  let aligned = !beyond;
   let end = 0;
   for (const [i, { offset, length }] of parts.entries()) {
     const stop = offset + length;
@@ -299,6 +300,23 @@ function chunksOf(node: Node): Chunks {
     from += length;
   }
   return { bits, blocks, copied };
+}
+
+/**
+ * The last file of a tar that ends in the middle of a block, without padding: the device ends before it, so the last
+ * chunk is copied.
+ */
+function withoutPadding(node: Node): Chunks {
+  let bits = 0;
+  while (node.size / 2 ** (bits + blockBits) > 65_536) bits++;
+  const size = 2 ** (bits + blockBits);
+  const last = Math.ceil(node.size / size) - 1;
+  const blocks = Array.from({ length: last + 1 }, (_, i) => (node.data + i * size) / block);
+  return { bits, blocks, copied: [{ chunk: last, parts: [[0, node.data + last * size, node.size - last * size]] }] };
+}
+
+function storedSize(node: Node): number {
+  return node.sparse ? node.sparse.reduce((sum, { length }) => sum + length, 0) : node.size;
 }
 
 function copyPart(
