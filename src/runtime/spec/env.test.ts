@@ -10,7 +10,7 @@ describe('containerEnv', () => {
 
   it("gives Docker's environment in Docker's order", () => {
     assert.deepEqual(of(['A=1']), [path, 'HOSTNAME=h', 'A=1', 'HOME=/root']);
-    assert.deepEqual(of([], true, ''), [path, 'HOSTNAME=h', 'TERM=xterm', 'HOME=/']);
+    assert.deepEqual(of([], true, ''), [path, 'HOSTNAME=h', 'TERM=xterm']);
   });
 
   it('lets image and user override, and take away', () => {
@@ -28,14 +28,11 @@ describe('mergeEnv', () => {
 });
 
 describe('execEnv', () => {
-  it("starts from the container's, with the home of its own user", () => {
-    const container = ['PATH=/p', 'A=1', 'HOME=/root'];
+  it("starts from the container's, with the home of its own user unless one is named", () => {
+    const container = ['PATH=/p', 'A=1'];
     assert.deepEqual(execEnv({ container, env: ['A=2'], tty: false, home: '/srv' }), ['PATH=/p', 'A=2', 'HOME=/srv']);
-    assert.deepEqual(execEnv({ container, env: ['HOME=/h'], tty: true, home: '' }), [
-      'TERM=xterm',
-      'PATH=/p',
-      'A=1',
-      'HOME=/h',
-    ]);
+    const named = execEnv({ container: [...container, 'HOME=/image'], env: [], tty: true, home: '/srv' });
+    assert.deepEqual(named, ['TERM=xterm', 'PATH=/p', 'A=1', 'HOME=/image']);
+    assert.ok(execEnv({ container, env: ['HOME=/mine'], tty: false, home: '/srv' }).includes('HOME=/mine'));
   });
 });

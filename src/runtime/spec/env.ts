@@ -3,9 +3,9 @@ import type { ContainerConfig } from '../../protocol/container.ts';
 const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /**
- * A process's environment in Docker's order: what the engine gives (PATH, HOSTNAME, TERM with a terminal, HOME last and
- * only where nothing names it), then `env` (the image's, which the user's has already been merged into): a name that is
- * there keeps its place and gets the later value. A name without `=` takes it away.
+ * A process's environment in Docker's order: what the engine gives (PATH, HOSTNAME, TERM with a terminal), then
+ * `config.Env` (the image's, which the user's has already been merged into): a name that is there keeps its place and gets
+ * the later value, one without `=` is taken away. HOME comes last, and only where nothing names it.
  */
 export function containerEnv({
   config,
@@ -14,14 +14,17 @@ export function containerEnv({
 }: {
   readonly config: Pick<ContainerConfig, 'Env' | 'Tty'>;
   readonly hostname: string;
-  /** The user's, from `resolveUser`. */
+  /** The user's, from `resolveUser`; '' leaves HOME out. */
   readonly home: string;
 }): readonly string[] {
   const engines = [`PATH=${defaultPath}`, `HOSTNAME=${hostname}`, ...(config.Tty ? ['TERM=xterm'] : [])];
   return withHome(mergeEnv(engines, config.Env), home);
 }
 
-/** An exec's: the container's, then what was asked for. TERM where this one has a terminal and the container had none. */
+/**
+ * An exec's: the container's, made without a home since this one's user may be another, then what was asked for. TERM
+ * where this one has a terminal and the container had none.
+ */
 export function execEnv({
   container,
   env,
@@ -33,11 +36,7 @@ export function execEnv({
   readonly tty: boolean;
   readonly home: string;
 }): readonly string[] {
-  const basis = tty ? mergeEnv(['TERM=xterm'], container) : container;
-  // HOME is that of this process's user, not of the container's.
-  const inherited = basis.filter((entry) => !entry.startsWith('HOME='));
-  const named = container.filter((entry) => entry.startsWith('HOME='));
-  return withHome(mergeEnv(home === '' ? [...inherited, ...named] : inherited, env), home);
+  return withHome(mergeEnv(tty ? mergeEnv(['TERM=xterm'], container) : container, env), home);
 }
 
 /** `over` on top of `base`. Also how a user's environment goes over an image's at create. */
@@ -57,4 +56,4 @@ export function mergeEnv(base: readonly string[], over: readonly string[]): read
 const nameOf = (entry: string) => entry.split('=', 1)[0]!;
 
 const withHome = (env: readonly string[], home: string) =>
-  env.some((entry) => nameOf(entry) === 'HOME') ? env : [...env, `HOME=${home || '/'}`];
+  home === '' || env.some((entry) => nameOf(entry) === 'HOME') ? env : [...env, `HOME=${home}`];

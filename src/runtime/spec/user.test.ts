@@ -43,11 +43,11 @@ describe('findUser', () => {
       ['web:audio', 33, 29, [29], '/srv/www'],
       ['web:7', 33, 7, [7], '/srv/www'],
       ['web:', 33, 34, [34, 29, 44], '/srv/www'],
-      ['1000', 1000, 0, [0], ''],
-      ['1000:1000', 1000, 1000, [1000], ''],
+      ['1000', 1000, 0, [0], '/'],
+      ['1000:1000', 1000, 1000, [1000], '/'],
       [':audio', 0, 29, [29], '/root'],
-      ['1001', 1001, 0, [0], ''],
-      ['4294967294:4294967294', 4294967294, 4294967294, [4294967294], ''],
+      ['1001', 1001, 0, [0], '/'],
+      ['4294967294:4294967294', 4294967294, 4294967294, [4294967294], '/'],
     ];
     for (const [user, uid, gid, additionalGids, home] of cases)
       assert.deepEqual(find(user), { uid, gid, additionalGids, home }, user);
@@ -59,7 +59,7 @@ describe('findUser', () => {
       uid: 0,
       gid: 0,
       additionalGids: [0, 12],
-      home: '',
+      home: '/',
     });
   });
 
@@ -125,7 +125,7 @@ describe('resolveUser', () => {
 
   it('takes numbers where there are no files', () => {
     rmSync(join(root, 'etc'), { recursive: true });
-    assert.deepEqual(resolveUser(root, '5:6', ['7']), { uid: 5, gid: 6, additionalGids: [6, 7], home: '' });
+    assert.deepEqual(resolveUser(root, '5:6', ['7']), { uid: 5, gid: 6, additionalGids: [6, 7], home: '/' });
   });
 
   it('S17 follows links inside the root only', () => {

@@ -3,7 +3,7 @@ import { codeOf, EngineError } from '../../base/errors.ts';
 import { openat2, resolve } from '../../sys/openat2.ts';
 import type { SpecUser } from './input.ts';
 
-/** Who a process is, and its home directory ('' when the image does not say). */
+/** Who a process is, and its home directory (`/` when the image does not say). */
 export interface ResolvedUser extends SpecUser {
   readonly home: string;
 }
@@ -105,7 +105,7 @@ export function findUser({
 
   // The primary group too: a process without it in the list would not be held by a file that denies that group (CVE-2022-36109).
   const additional = [gid, ...member, ...groupAdd.map((name) => findGroup(groups, name))];
-  return { uid, gid, additionalGids: [...new Set(additional)], home: entry?.home ?? '' };
+  return { uid, gid, additionalGids: [...new Set(additional)], home: entry?.home || '/' };
 }
 
 function findGroup(groups: readonly Group[], wanted: string): number {
