@@ -7,6 +7,7 @@ import { EngineError } from '../base/errors.ts';
 import type { Image } from '../images/images.ts';
 import { formatPlatform, hostPlatform, type Platform, platformScore } from '../oci/platform.ts';
 import type { ContainerConfig, CreateRequest, HostConfig } from '../protocol/container.ts';
+import { parseSignal } from '../protocol/signals.ts';
 import { workingDirectory } from '../runtime/spec/build.ts';
 import { checkHostConfig } from '../runtime/spec/check.ts';
 import { appArmorProfile, parseSecurityOptions } from '../runtime/spec/security.ts';
@@ -20,7 +21,6 @@ import { extraHost, mergeResolver, resolvConf } from './network-files.ts';
 import { portRequests } from './ports.ts';
 import { type ContainerRecord, createdState, type HeldMount } from './record.ts';
 import { type Room, recordKind } from './room.ts';
-import { parseSignal } from './signals.ts';
 import { now } from './time.ts';
 
 /** Durable when it returns, and the name is this container's: all of it, or nothing. */

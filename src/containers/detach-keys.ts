@@ -48,16 +48,3 @@ export class DetachScanner {
     return held;
   }
 }
-
-/** `ctrl-p,ctrl-q`, `ctrl-@`, `a`: Docker's form. Undefined when it is not one. */
-export function parseDetachKeys(text: string): Buffer | undefined {
-  if (text === '') return undefined;
-  const bytes: number[] = [];
-  for (const key of text.split(',')) {
-    const control = /^ctrl-([a-zA-Z@[\\\]^_])$/.exec(key)?.[1];
-    if (control) bytes.push(control.toUpperCase().charCodeAt(0) & 0x1f);
-    else if (key.length === 1 && key.charCodeAt(0) < 128) bytes.push(key.charCodeAt(0));
-    else return undefined;
-  }
-  return Buffer.from(bytes);
-}

@@ -2,6 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { Duplex } from 'node:stream';
 import { EngineError, messageOf } from '../base/errors.ts';
 import type { Process } from '../oci/runtime-spec.ts';
+import { parseDetachKeys } from '../protocol/detach-keys.ts';
+import { frame } from '../protocol/frames.ts';
 import type { AttachStream, Task, TerminalSize } from '../runtime/runtime.ts';
 import { workingDirectory } from '../runtime/spec/build.ts';
 import { boundingSet, processCapabilities } from '../runtime/spec/capabilities.ts';
@@ -11,7 +13,7 @@ import { parseSecurityOptions } from '../runtime/spec/security.ts';
 import { resolveUser } from '../runtime/spec/user.ts';
 import { AttachPoint } from './attach-point.ts';
 import type { ExecCreate, ExecState } from './containers.ts';
-import { defaultDetachKeys, parseDetachKeys } from './detach-keys.ts';
+import { defaultDetachKeys } from './detach-keys.ts';
 import type { ContainerRecord } from './record.ts';
 import type { Room } from './room.ts';
 import { notRunning, running } from './stop.ts';
@@ -40,8 +42,7 @@ export class Execs {
     this.#mayExec(container);
     if (request.Cmd.length === 0) throw new EngineError('invalid', 'No exec command specified');
     workingDirectory(request.WorkingDir);
-    if (request.DetachKeys !== '' && !parseDetachKeys(request.DetachKeys))
-      throw new EngineError('invalid', `invalid detach keys: ${request.DetachKeys}`);
+    parseDetachKeys(request.DetachKeys);
     const id = randomBytes(32).toString('hex');
     const state: ExecState = {
       id,
@@ -183,15 +184,11 @@ export class Execs {
 
 /** A stream that says this on stdout, and nothing else. */
 function textStream(text: string, tty: boolean): AttachStream {
-  const payload = Buffer.from(text);
-  const header = Buffer.alloc(8);
-  header[0] = 1;
-  header.writeUInt32BE(payload.length, 4);
   const stream = new Duplex({
     read() {},
     write: (_chunk, _encoding, done) => done(),
   });
-  stream.push(tty ? payload : Buffer.concat([header, payload]));
+  stream.push(tty ? text : frame(1, text));
   stream.push(null);
   return stream;
 }

@@ -214,7 +214,7 @@ test('stop: the signal, SIGKILL after the timeout, and 304 when it does not run'
   await assert.rejects(containers.stop('web', gentle), { kind: 'not-modified' });
   await assert.rejects(containers.stop('web', { timeout: 1, signal: 'NOPE' }), {
     kind: 'invalid',
-    message: 'Invalid signal: NOPE',
+    message: 'invalid signal: NOPE',
   });
 });
 
@@ -225,7 +225,7 @@ test('kill: by name and number, refused when it does not run', async () => {
   task.deadly = (signal) => signal === 15;
   await containers.kill('web', 'HUP');
   await containers.kill('web', '10');
-  await assert.rejects(containers.kill('web', 'BOGUS'), { kind: 'invalid', message: 'Invalid signal: BOGUS' });
+  await assert.rejects(containers.kill('web', 'BOGUS'), { kind: 'invalid', message: 'invalid signal: BOGUS' });
   await assert.rejects(containers.kill('web', '0'), { kind: 'invalid' });
   await containers.kill('web', 'SIGTERM');
   assert.deepEqual(task.signals, [1, 10, 15]);
@@ -307,13 +307,14 @@ test('wrong requests are refused with the words of Docker', async () => {
   await refused(request({}, { Runtime: 'nope' }), 'unknown or invalid runtime name: nope');
   await refused(request({}, { NetworkMode: 'nope' }), 'network nope not found', 'not-found');
   await refused(request({}, { NetworkMode: 'container:nope' }), 'No such container: nope', 'not-found');
-  await refused(request({ StopSignal: 'NOPE' }), 'Invalid signal: NOPE');
+  await refused(request({ StopSignal: 'NOPE' }), 'invalid signal: NOPE');
   await refused(request({ WorkingDir: 'a' }), /needs to be an absolute path/);
-  await refused(request({}, { Binds: ['/a:/x', 'b:/x/'] }), 'Duplicate mount point: /x');
+  await refused(request({}, { Binds: ['/a:/x', 'bb:/x/'] }), 'Duplicate mount point: /x');
   await refused(request({}, { Binds: ['/a:/x:bogus'] }), /invalid mode: bogus/);
   await refused(request({}, { Binds: ['/a:x'] }), /mount path must be absolute/);
   await refused(request({}, { Binds: ['/a:/'] }), /destination can't be '\/'/);
   await refused(request({}, { Binds: ['a?:/x'] }), /includes invalid characters for a local volume name/);
+  await refused(request({}, { Mounts: [{ Type: 'tmpfs', Target: 'x' }] }), /mount path must be absolute/);
   await refused(
     request({}, { Mounts: [{ Type: 'bind', Source: `${base}/none`, Target: '/x' }] }),
     `invalid mount config for type "bind": bind source path does not exist: ${base}/none`,

@@ -3,7 +3,7 @@ import type { HostConfig } from '../protocol/container.ts';
 import type { LogTarget } from '../runtime/runtime.ts';
 
 /** Drivers of Docker that are not built yet. */
-const later = ['local', 'journald', 'syslog', 'gelf', 'fluentd', 'awslogs', 'splunk', 'gcplogs', 'etwlogs'];
+const later = ['journald', 'syslog', 'gelf', 'fluentd', 'awslogs', 'splunk', 'gcplogs', 'etwlogs'];
 const jsonFileOptions = [
   'max-size',
   'max-file',
@@ -23,11 +23,12 @@ type LogConfig = HostConfig['LogConfig'];
 export function checkLogConfig({ Type, Config }: LogConfig): void {
   if (Type === 'none') return;
   if (later.includes(Type))
-    throw new EngineError('unsupported', `log driver '${Type}' is not supported yet, use json-file or none`);
-  if (Type !== 'json-file') throw new EngineError('invalid', `logger: no log driver named '${Type}' is registered`);
+    throw new EngineError('unsupported', `log driver '${Type}' is not supported yet, use json-file, local or none`);
+  if (Type !== 'json-file' && Type !== 'local')
+    throw new EngineError('invalid', `logger: no log driver named '${Type}' is registered`);
   for (const option of Object.keys(Config ?? {}))
     if (!jsonFileOptions.includes(option))
-      throw new EngineError('invalid', `unknown log opt '${option}' for json-file log driver`);
+      throw new EngineError('invalid', `unknown log opt '${option}' for ${Type} log driver`);
   if (Config?.['mode'] && !['blocking', 'non-blocking'].includes(Config['mode']))
     throw new EngineError('invalid', `logger: logging mode not supported: ${Config['mode']}`);
   logTarget({ Type, Config: Config ?? {} }, {}, '');

@@ -1,6 +1,6 @@
-import { posix } from 'node:path';
 import { EngineError } from '../base/errors.ts';
 import type { ContainerConfig, HostConfig, MountSpec } from '../protocol/container.ts';
+import { cleanPath, parseBind } from '../protocol/volume-spec.ts';
 import { tmpfsMountOptions, tmpfsOptions } from '../runtime/spec/mounts.ts';
 import type { HeldMount } from './record.ts';
 
@@ -27,11 +27,14 @@ export function planMounts(
 ): { readonly planned: readonly PlannedMount[]; readonly inherited: readonly HeldMount[] } {
   const planned = new Map<string, PlannedMount>();
   const add = (mount: PlannedMount) => {
-    if (planned.has(mount.target) || Object.keys(hostConfig.Tmpfs ?? {}).some((path) => clean(path) === mount.target))
+    if (
+      planned.has(mount.target) ||
+      Object.keys(hostConfig.Tmpfs ?? {}).some((path) => cleanPath(path) === mount.target)
+    )
       throw new EngineError('invalid', `Duplicate mount point: ${mount.target}`);
     planned.set(mount.target, mount);
   };
-  for (const bind of hostConfig.Binds ?? []) add(parseBind(bind));
+  for (const bind of hostConfig.Binds ?? []) add(plannedBind(bind));
   for (const mount of hostConfig.Mounts ?? []) add(parseMount(mount));
   for (const [path, options] of Object.entries(hostConfig.Tmpfs ?? {})) {
     checkTarget(path, `invalid tmpfs mount: ${path}`);
@@ -40,7 +43,7 @@ export function planMounts(
   const kept = inherited.filter(({ point }) => !planned.has(point.Destination));
   const taken = new Set([
     ...kept.map(({ point }) => point.Destination),
-    ...Object.keys(hostConfig.Tmpfs ?? {}).map(clean),
+    ...Object.keys(hostConfig.Tmpfs ?? {}).map(cleanPath),
   ]);
   for (const path of Object.keys(config.Volumes ?? {})) {
     const target = checkTarget(path, `invalid volume specification: '${path}'`);
@@ -66,45 +69,21 @@ const plain = {
 } as const;
 
 const propagations = new Set(['private', 'rprivate', 'shared', 'rshared', 'slave', 'rslave']);
-const clean = (path: string) => {
-  const normal = posix.normalize(path);
-  return normal.length > 1 && normal.endsWith('/') ? normal.slice(0, -1) : normal;
-};
-
-/** `[source:]destination[:modes]` */
-function parseBind(text: string): PlannedMount {
-  const bad = (why = '') => new EngineError('invalid', `invalid volume specification: '${text}'${why}`);
-  const parts = text.split(':');
-  if (parts.length > 3 || parts.some((part) => part === '')) throw bad();
-  if (parts.length === 1)
-    return { ...plain, type: 'volume', source: '', target: checkTarget(text, bad().message), anonymous: true };
-  const [source, destination, mode = ''] = parts as [string, string, string?];
-  const bind = source.startsWith('/');
-  const target = checkTarget(destination, bad().message);
-  const words = mode === '' ? [] : mode.split(',');
-  const once = (found: readonly string[]) => {
-    if (found.length > 1) throw bad(`: invalid mode: ${mode}`);
-    return found[0];
-  };
-  const access = once(words.filter((word) => word === 'ro' || word === 'rw'));
-  const label = once(words.filter((word) => word === 'z' || word === 'Z'));
-  const propagation = once(words.filter((word) => propagations.has(word)));
-  const copy = once(words.filter((word) => word === 'nocopy'));
-  const consistency = once(words.filter((word) => ['consistent', 'cached', 'delegated', 'default'].includes(word)));
-  const known = [access, label, propagation, copy, consistency].filter(Boolean).length;
-  // Propagation is between mounts of the host; a copy goes into a volume.
-  if (known !== words.length || (!bind && propagation) || (bind && copy)) throw bad(`: invalid mode: ${mode}`);
+function plannedBind(text: string): PlannedMount {
+  const { type, source, target, readOnly, propagation, relabel, noCopy, mode } = parseBind(text);
   return {
     ...plain,
-    type: bind ? 'bind' : 'volume',
-    source: bind ? clean(source) : source,
+    type,
+    source,
     target,
-    mode: mode === '' && !bind ? 'z' : mode,
-    readOnly: access === 'ro',
-    propagation: bind ? (propagation ?? 'rprivate') : '',
-    noCopy: copy !== undefined,
-    createSource: bind,
-    relabel: label as 'z' | 'Z' | undefined,
+    // What Docker shows of a named volume without options.
+    mode: mode === '' && type === 'volume' && source !== '' ? 'z' : mode,
+    readOnly,
+    propagation: type === 'bind' ? propagation || 'rprivate' : '',
+    noCopy,
+    createSource: type === 'bind',
+    relabel: relabel || undefined,
+    anonymous: type === 'volume' && source === '',
   };
 }
 
@@ -129,7 +108,7 @@ function parseMount(mount: MountSpec): PlannedMount {
     return {
       ...plain,
       type: 'bind',
-      source: clean(Source),
+      source: cleanPath(Source),
       target,
       readOnly: ReadOnly,
       propagation,
@@ -169,8 +148,8 @@ function parseMount(mount: MountSpec): PlannedMount {
 }
 
 function checkTarget(path: string, what: string): string {
-  const target = clean(path);
-  if (!target.startsWith('/'))
+  const target = cleanPath(path);
+  if (!path.startsWith('/'))
     throw new EngineError('invalid', `${what}: invalid mount path: '${path}' mount path must be absolute`);
   if (target === '/') throw new EngineError('invalid', `${what}: invalid specification: destination can't be '/'`);
   if (target.includes('\0')) throw new EngineError('invalid', `${what}: invalid mount path`);

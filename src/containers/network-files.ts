@@ -33,9 +33,9 @@ export function hostNetworkHostsFile(host: string, extraHosts: readonly string[]
   return `${host.endsWith('\n') || host === '' ? host : `${host}\n`}${added}\n`;
 }
 
-/** `name:address`, the address plain or in brackets, or `name:host-gateway`. */
+/** `name:address` or `name=address`, the address plain or in brackets, or `name:host-gateway`. */
 export function extraHost(entry: string, hostGateway: string): string {
-  const colon = entry.indexOf(':');
+  const colon = entry.search(/[:=]/);
   const name = entry.slice(0, colon);
   const given = entry.slice(colon + 1);
   const address = given === 'host-gateway' ? hostGateway : given.replace(/^\[(.*)\]$/, '$1');

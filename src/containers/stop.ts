@@ -1,8 +1,8 @@
 import { EngineError } from '../base/errors.ts';
+import { parseSignal } from '../protocol/signals.ts';
 import { cancelRestart } from './exits.ts';
 import { type ContainerRecord, isRunning } from './record.ts';
 import type { Live, Room } from './room.ts';
-import { parseSignal } from './signals.ts';
 import { start } from './start.ts';
 
 export interface StopOptions {

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EngineError } from '../base/errors.ts';
 import { AttachPoint } from './attach-point.ts';
-import { DetachScanner, defaultDetachKeys, parseDetachKeys } from './detach-keys.ts';
+import { DetachScanner, defaultDetachKeys } from './detach-keys.ts';
 import { fakeEngine, request } from './fakes.ts';
 
 const all = { stdin: true, stdout: true, stderr: true, logs: false, stream: true, detachKeys: undefined };
@@ -47,13 +47,6 @@ test('any cut of any input gives the same bytes', () => {
       assert.equal(parts.detached === undefined, whole.detached === undefined);
     }
   }
-});
-
-test('detach keys are read in the form of Docker', () => {
-  assert.deepEqual(parseDetachKeys('ctrl-p,ctrl-q'), Buffer.from([16, 17]));
-  assert.deepEqual(parseDetachKeys('ctrl-@,a'), Buffer.from([0, 97]));
-  assert.equal(parseDetachKeys('ctrl-ä'), undefined);
-  assert.equal(parseDetachKeys('nope'), undefined);
 });
 
 test('an attach before the start waits for it, and what was typed arrives', async () => {
