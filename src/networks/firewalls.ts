@@ -24,7 +24,8 @@ export function parseFilter(listing: string): Filter {
   return { policies, chains };
 }
 
-const commentOf = (bridge: string) => `berth:${bridge}`;
+/** As iptables lists it: quoted when it has more than letters, digits, - and _. */
+const commentOf = (bridge: string) => (/^[\w-]+$/.test(bridge) ? `berth-${bridge}` : `"berth-${bridge}"`);
 
 /**
  * Rules for a hook, in the form in which iptables lists them. Nothing that is not published comes to the bridge: our own

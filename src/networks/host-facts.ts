@@ -31,9 +31,10 @@ export function hasIpv6(): boolean {
   }
 }
 
-export function hasInterface(name: string): boolean {
+/** The names of this namespace's interfaces. */
+export function interfaceNames(): string[] {
   const table = readFileSync('/proc/self/net/dev', 'utf8');
-  return table.split('\n').some((line) => line.trimStart().startsWith(`${name}:`));
+  return table.split('\n').flatMap((line) => /^ *([^:|]+):/.exec(line)?.[1] ?? []);
 }
 
 /** Nothing is in it, or it does not exist. */

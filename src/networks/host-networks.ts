@@ -4,7 +4,7 @@ import { EngineError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Events } from '../events/bus.ts';
 import { AddressPool, formatSubnet, macOf, parseMac, parseSubnet } from './addresses.ts';
-import { ephemeralPorts, freeSubnet, hasInterface, hasIpv6, isEmpty, upstreamResolvConf } from './host-facts.ts';
+import { ephemeralPorts, freeSubnet, hasIpv6, interfaceNames, isEmpty, upstreamResolvConf } from './host-facts.ts';
 import { HostFirewalls } from './host-firewalls.ts';
 import { Kernel } from './kernel.ts';
 import { NetworkHelper } from './network-helper.ts';
@@ -15,7 +15,7 @@ import { Ports } from './ports.ts';
 import { describePredefined, loadNetworks, type NetworksRecord, saveNetworks } from './predefined.ts';
 import { type Resolver, readResolver } from './resolver.ts';
 import { renderPorts, renderTable } from './ruleset.ts';
-import { vethOf } from './sandboxes.ts';
+import { isVeth, vethOf } from './sandboxes.ts';
 
 export interface NetworksConfig {
   readonly bridgeName: string;
@@ -194,7 +194,8 @@ export class HostNetworks implements Networks {
     }
     if (endpoints.length > 0) await this.#prepared();
     // A host on which nothing of ours was left needs no worker yet.
-    if (hasInterface(this.#deps.config.bridgeName) || !isEmpty(this.#namespaces)) {
+    const isMine = (name: string) => name === this.#deps.config.bridgeName || isVeth(name);
+    if (interfaceNames().some(isMine) || !isEmpty(this.#namespaces)) {
       await this.#kernel.call('sweep', { paths: [...paths], veths: endpoints.map(({ id }) => vethOf(id)) });
       if (endpoints.length === 0) await this.#tearDown();
     }
@@ -240,6 +241,7 @@ export class HostNetworks implements Networks {
 
   /** Containers keep their network: only what is ours alone goes. */
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closing.signal.aborted) return;
     this.#closing.abort();
     clearInterval(this.#audit);
     await this.#auditing;

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -161,6 +161,8 @@ export class NetworkHelper implements AsyncDisposable {
 
   #spawn(): void {
     const { logPath, socketPath, lingerMs } = this.#deps;
+    // One that was killed leaves its socket's name behind. Nobody answered there: it is free.
+    rmSync(socketPath, { force: true });
     const log = openSync(logPath, 'a', 0o600);
     try {
       const flags = ['--max-semi-space-size=1', '--max-old-space-size=64', '--v8-pool-size=0', '--no-warnings'];

@@ -152,9 +152,10 @@ export class Sandboxes implements Disposable {
     }
     this.attach(keep);
     const bridge = this.#bridge ?? this.#find(this.#config.bridge)?.index;
-    for (const link of bridge === undefined ? [] : this.#links()) {
-      // Held by a process that outlived its container's record, or about to go by itself.
-      if (link.master !== bridge || keep.has(link.name) || !isOurs(link.name)) continue;
+    for (const link of this.#links()) {
+      // Held by a process that outlived its container's record, or about to go by itself. Under another bridge it is
+      // another engine's.
+      if (!isVeth(link.name) || keep.has(link.name) || (link.master !== undefined && link.master !== bridge)) continue;
       try {
         this.#route.request(routeRequests.deleteLink(link.index));
       } catch (error) {
@@ -202,7 +203,7 @@ const vethPrefix = 'bth';
 
 /** The host's end of an endpoint. Derived from the id alone, so that recovery needs no other record. */
 export const vethOf = (endpointId: string) => `${vethPrefix}${endpointId.slice(0, 12)}`;
-const isOurs = (name: string) => new RegExp(`^${vethPrefix}[0-9a-f]{12}$`).test(name);
+export const isVeth = (name: string) => new RegExp(`^${vethPrefix}[0-9a-f]{12}$`).test(name);
 
 function find(socket: NetlinkSocket, name: string): Link | undefined {
   try {

@@ -126,7 +126,7 @@ export class Lab implements AsyncDisposable {
     const rules = run('nft', 'list', 'tables').includes('berth') ? ['table berth'] : [];
     const accepts = run('iptables', '-S')
       .split('\n')
-      .filter((line) => line.includes('berth:'));
+      .filter((line) => line.includes('berth-'));
     const processes = readdirSync('/proc').filter((pid) => {
       try {
         return (

@@ -25,6 +25,7 @@ describe('networks of a host', () => {
   });
 
   after(async () => {
+    await networks.close(web.id).catch(() => {});
     await networks[Symbol.asyncDispose]();
     await lab[Symbol.asyncDispose]();
   });
