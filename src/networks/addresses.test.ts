@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  AddressPool,
+  chooseSubnet,
+  formatSubnet,
+  macOf,
+  overlap,
+  parseMac,
+  parseRoutes,
+  parseSubnet,
+} from './addresses.ts';
+
+test('addresses are given in order, and one that was freed is not given next', () => {
+  const pool = new AddressPool(parseSubnet('172.29.0.0/16'));
+  assert.equal(pool.gateway, '172.29.0.1');
+  assert.deepEqual([pool.take(), pool.take(), pool.take()], ['172.29.0.2', '172.29.0.3', '172.29.0.4']);
+  pool.release('172.29.0.3');
+  assert.equal(pool.take(), '172.29.0.5');
+});
+
+test('a small subnet is given whole, without gateway and broadcast, then refused; a freed address is given again', () => {
+  const pool = new AddressPool(parseSubnet('10.1.2.0/29'));
+  assert.deepEqual(
+    Array.from({ length: 5 }, () => pool.take()),
+    ['10.1.2.2', '10.1.2.3', '10.1.2.4', '10.1.2.5', '10.1.2.6'],
+  );
+  assert.throws(() => pool.take(), { kind: 'unavailable', message: /no available IPv4 addresses/ });
+  pool.release('10.1.2.4');
+  assert.equal(pool.take(), '10.1.2.4');
+});
+
+test('a /16 gives 65,533 different addresses', () => {
+  const pool = new AddressPool(parseSubnet('172.29.0.0/16'));
+  assert.equal(new Set(Array.from({ length: 65_533 }, () => pool.take())).size, 65_533);
+  assert.throws(() => pool.take());
+});
+
+test('what endpoints have after a restart is not given again, and foreign addresses are not counted', () => {
+  const pool = new AddressPool(parseSubnet('172.29.0.0/24'));
+  for (const address of ['172.29.0.2', '172.29.0.7', '172.29.0.1', '192.168.0.9']) pool.claim(address);
+  assert.equal(pool.used, 2);
+  assert.equal(pool.take(), '172.29.0.8');
+});
+
+test('the subnet avoids the routes of the host and its name servers', () => {
+  const routes = ['172.29.4.0/24', '172.28.0.0/16', '172.16.0.0/13'].map(parseSubnet);
+  assert.equal(formatSubnet(chooseSubnet(routes, ['172.27.0.53', 'fe80::1'])), '172.26.0.0/16');
+  assert.throws(() => chooseSubnet(['172.16.0.0/12', '192.168.0.0/16'].map(parseSubnet), []), { kind: 'unavailable' });
+  assert.equal(overlap(parseSubnet('10.0.0.0/8'), parseSubnet('10.9.0.0/16')), true);
+  assert.equal(overlap(parseSubnet('10.0.0.0/9'), parseSubnet('10.128.0.0/9')), false);
+});
+
+test('routes are read from /proc/net/route, without the default one', () => {
+  const table = `Iface	Destination	Gateway 	Flags	RefCnt	Use	Metric	Mask		MTU	Window	IRTT
+eth0	00000000	010200C0	0003	0	0	0	00000000	0	0	0
+eth0	000200C0	00000000	0001	0	0	0	00FFFFFF	0	0	0
+`;
+  assert.deepEqual(parseRoutes(table).map(formatSubnet), ['192.0.2.0/24']);
+});
+
+test('subnets and MAC addresses that cannot be are refused', () => {
+  for (const text of ['', '172.29.0.0', '172.29.0.0/33', '1.2.3/16', '256.0.0.0/16', '10.0.0.0/7', '10.0.0.0/1e1'])
+    assert.throws(() => parseSubnet(text), { kind: 'invalid' }, text);
+  for (const text of ['', '02:42', '01:00:00:00:00:01', '00:00:00:00:00:00', '02:42:ac:11:00:0g'])
+    assert.throws(() => parseMac(text), { kind: 'invalid' }, text);
+  assert.equal(parseMac('02-42-AC-11-00-02'), '02:42:ac:11:00:02');
+  assert.equal(macOf('172.29.1.10'), '02:42:ac:1d:01:0a');
+});
