@@ -17,7 +17,7 @@ export function supervise(room: Room, { id }: ContainerRecord, task: Task): void
 
 /**
  * The exit. What others see changes at once and together; mounts, network and the runtime's state are released after,
- * in the container's queue, so that the next start finds them gone.
+ * in a queue of its own, so that the next start finds them gone.
  */
 async function ended(room: Room, id: string, task: Task, exit: TaskExit): Promise<void> {
   // Closing: the record stays `running`, and the next start of the engine asks the monitor.
@@ -54,7 +54,7 @@ async function ended(room: Room, id: string, task: Task, exit: TaskExit): Promis
   room.emit(after, 'die', { exitCode: String(exit.code), execDuration: String(seconds) });
   room.waits.exited(id, { code: exit.code, error: undefined });
   closePending(room, id);
-  const cleaned = room.queue.run(id, () => releaseTask(room, id, task, release));
+  const cleaned = room.cleanup.run(id, () => releaseTask(room, id, task, release));
   room.inBackground('what a container held could not be released', id, cleaned);
   if (autoRemove) await forget(room, after, { volumes: true, durable: false });
   else if (delay !== undefined) scheduleRestart(room, id, delay);

@@ -57,7 +57,7 @@ export async function remove(
 }
 
 /**
- * The record goes and the name is free; what is left is garbage by a record of its own, swept in the container's queue
+ * The record goes and the name is free; what is left is garbage by a record of its own, swept in the background
  * and again at a start of the engine. Answers wait for this, not for the sweeping.
  */
 export async function forget(
@@ -91,7 +91,7 @@ export async function forget(
     code: container.state.exitCode,
     error: container.state.error === '' ? undefined : container.state.error,
   });
-  const swept = room.queue.run(id, () => sweep(room, garbage));
+  const swept = room.cleanup.run(id, () => sweep(room, garbage));
   room.inBackground('what is left of a removed container could not be removed, the next start tries again', id, swept);
 }
 

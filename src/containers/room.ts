@@ -68,6 +68,8 @@ export class Room {
   readonly waits = new Waits();
   /** What changes a container, one after the other for each. */
   readonly queue = new KeyedQueue();
+  /** What is released after an answer, in order for each container. A start waits for it, a remove does not. */
+  readonly cleanup = new KeyedQueue();
   readonly live = new Map<string, Live>();
   /** Attached before the start. */
   readonly pending = new Map<string, Set<PendingAttach>>();

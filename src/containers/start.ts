@@ -40,6 +40,8 @@ export async function startNow(room: Room, container: ContainerRecord): Promise<
   const waiting = room.restarts.get(id);
   if (waiting) clearTimeout(waiting.timer);
   room.restarts.delete(id);
+  // What the run before held: the same mount point and the same names.
+  await room.cleanup.run(id, async () => {});
   try {
     const task = await launch(room, container);
     const { pid, startedAt } = task;
