@@ -6,8 +6,9 @@ import { EngineError, messageOf } from '../../base/errors.ts';
 export const appArmorProfileName = 'berth-default';
 
 /**
- * Equal in effect to Docker's docker-default: everything but writes to /proc and /sys that reach the kernel or the host,
- * mounting, and tracing processes outside. A runtime and the engine may signal what is confined.
+ * Equal in effect to Docker's docker-default: a container may do everything that its capabilities let it, but write where
+ * /proc and /sys reach the kernel or the host, mount, and trace or signal processes outside. (/proc/bus too, which Docker's
+ * patterns miss.)
  */
 export const appArmorProfile = `#include <tunables/global>
 
@@ -18,32 +19,23 @@ profile ${appArmorProfileName} flags=(attach_disconnected,mediate_deleted) {
   capability,
   file,
   umount,
-
-  signal (receive) peer=unconfined,
-  signal (receive) peer=runc,
-  signal (receive) peer=crun,
-  signal (send,receive) peer=${appArmorProfileName},
-
-  # Only the processes' own files below /proc are writable.
-  deny @{PROC}/* w,
-  deny @{PROC}/{[^1-9],[^1-9][^0-9],[^1-9s][^0-9y][^0-9s],[^1-9][^0-9][^0-9][^0-9/]*}/** w,
-  deny @{PROC}/sys/[^k]** w,
-  deny @{PROC}/sys/kernel/{?,??,[^s][^h][^m]**} w,
-  deny @{PROC}/sysrq-trigger rwklx,
-  deny @{PROC}/kcore rwklx,
-
   deny mount,
 
-  deny /sys/[^f]*/** wklx,
-  deny /sys/f[^s]*/** wklx,
-  deny /sys/fs/[^c]*/** wklx,
-  deny /sys/fs/c[^g]*/** wklx,
-  deny /sys/fs/cg[^r]*/** wklx,
-  deny /sys/firmware/** rwklx,
-  deny /sys/devices/virtual/powercap/** rwklx,
-  deny /sys/kernel/security/** rwklx,
-
+  # Signals come from the host, from runtimes that are confined themselves, and from each other.
+  signal (receive) peer={unconfined,runc,crun},
+  signal (send,receive) peer=${appArmorProfileName},
   ptrace (trace,read,tracedby,readby) peer=${appArmorProfileName},
+
+  # Of /proc, only processes' own directories and sys are written, and of sys only kernel/shm*.
+  deny @{PROC}/* w,
+  deny @{PROC}/{[^1-9s]*,s[^y]*,sy[^s]*,sys?*}/** w,
+  deny @{PROC}/sys/[^k]** w,
+  deny @{PROC}/sys/kernel/{?,??,[^s][^h][^m]**} w,
+  deny @{PROC}/{kcore,sysrq-trigger} rwklx,
+
+  # Of /sys, only fs/cgroup is written.
+  deny /sys/{[^f]*,f[^s]*,fs/[^c]*,fs/c[^g]*,fs/cg[^r]*}/** wklx,
+  deny /sys/{firmware,kernel/security,devices/virtual/powercap}/** rwklx,
 }
 `;
 
