@@ -1,84 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { compareDebianVersions } from './debian-version.ts';
 import { examine, infoWarnings } from './doctor.ts';
-import { applyFixes, type Finding, renderJson, renderText, worst } from './finding.ts';
-import { forwardDrops } from './firewall.ts';
-import type { FileFacts, FileSystemFacts, Host } from './host.ts';
-import { LinuxHost } from './host.ts';
-import { isClosed } from './runtimes.ts';
+import { type FakeMachine, fakeHost } from './fake-host.ts';
+import { applyFixes, type Finding, worst } from './finding.ts';
+import { type Host, LinuxHost } from './host.ts';
 
-interface FakeMachine {
-  readonly files?: Readonly<Record<string, string | undefined>>;
-  readonly directories?: Readonly<Record<string, readonly string[]>>;
-  readonly stats?: Readonly<Record<string, Partial<FileFacts>>>;
-  readonly disk?: Partial<FileSystemFacts>;
-  readonly programs?: Readonly<Record<string, string | undefined>>;
-  readonly root?: boolean;
-  readonly now?: number;
-}
-
-/** A machine on which everything is well; `machine` is what is different. */
-function fake(machine: FakeMachine = {}): { host: Host; changes: string[] } {
-  const changes: string[] = [];
-  const files: Record<string, string | undefined> = {
-    '/proc/sys/kernel/osrelease': '6.12.1-amd64\n',
-    '/proc/filesystems': 'nodev\tproc\nnodev\toverlay\n\terofs\n',
-    '/proc/modules': 'nf_tables 1 0 - Live 0x0\nbridge 1 0 - Live 0x0\nveth 1 0 - Live 0x0\n',
-    '/proc/sys/kernel/seccomp/actions_avail': 'kill_process errno allow\n',
-    '/proc/self/mountinfo': '30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n',
-    '/sys/fs/cgroup/cgroup.controllers': 'cpuset cpu io memory pids\n',
-    '/proc/sys/net/ipv4/ip_forward': '1\n',
-    '/proc/self/limits': 'Max open files            1024                 1048576              files     \n',
-    '/proc/self/status': 'CapBnd:\t000001ffffffffff\n',
-    ...machine.files,
-  };
-  const programs: Record<string, string | undefined> = {
-    '/usr/bin/crun': 'crun version 1.20\n',
-    '/usr/bin/dpkg-query':
-      'crun installed 1.20-1\nlibnftables1 installed 1.0\nnftables installed 1.0\niproute2 installed 6\ntini installed 1\n',
-    '/usr/sbin/nft': '{"nftables":[]}',
-    ...machine.programs,
-  };
-  const directories: Record<string, readonly string[]> = {
-    '/proc/self/ns': ['mnt', 'net', 'pid', 'ipc', 'uts', 'cgroup', 'user', 'pid_for_children'],
-    ...machine.directories,
-  };
-  const stats: Record<string, Partial<FileFacts>> = { '/var/lib/berth': {}, '/': {}, ...machine.stats };
-  const which = async (program: string) =>
-    Object.keys(programs).find(
-      (path) => programs[path] !== undefined && (path === program || path.endsWith(`/${program}`)),
-    );
-  const host: Host = {
-    root: machine.root ?? true,
-    architecture: 'x64',
-    now: () => machine.now ?? Date.UTC(2026, 5),
-    read: async (path) => files[path],
-    list: async (path) => directories[path] ?? [],
-    stat: async (path) => stats[path] && { directory: true, mode: 0o700, uid: 0, modified: 0, ...stats[path] },
-    statfs: async () => ({
-      magic: 0xef53,
-      bytes: 100 * 1024 ** 3,
-      freeBytes: 50 * 1024 ** 3,
-      inodes: 1e6,
-      freeInodes: 9e5,
-      ...machine.disk,
-    }),
-    which,
-    run: async (program) => {
-      const path = await which(program);
-      return path === undefined ? undefined : programs[path];
-    },
-    change: {
-      write: async (path, text) => void changes.push(`write ${path} ${text}`),
-      chmod: async (path, mode) => void changes.push(`chmod ${path} ${mode.toString(8)}`),
-      mountCgroup: async (controller, directory) => void changes.push(`mount ${controller} ${directory}`),
-    },
-  };
-  return { host, changes };
-}
-
-const look = (machine?: FakeMachine) => examine({ host: fake(machine).host, dataRoot: '/var/lib/berth' });
+const look = (machine?: FakeMachine) => examine({ host: fakeHost(machine).host, dataRoot: '/var/lib/berth' });
 const bad = async (machine?: FakeMachine) => (await look(machine)).filter(({ state }) => state !== 'ok');
 /** The one finding that is not ok. */
 async function only(machine: FakeMachine): Promise<Finding> {
@@ -152,7 +79,7 @@ describe('examine', () => {
     });
     assert.deepEqual(await bad(hybrid('1.8.1', '\n')), []);
     assert.deepEqual(await bad(hybrid('1.9', 'hugetlb\n')), []);
-    const { host, changes } = fake(hybrid('1.8.1', 'hugetlb\n'));
+    const { host, changes } = fakeHost(hybrid('1.8.1', 'hugetlb\n'));
     const findings = await examine({ host, dataRoot: '/var/lib/berth' });
     const finding = findings.find(({ name }) => name === 'cgroups.hybrid')!;
     assert.equal(finding.state, 'warn');
@@ -188,7 +115,7 @@ describe('examine', () => {
     );
     assert.deepEqual([logged.state, logged.holes], ['warn', ['CVE-2024-45310']]);
     const probed = await examine({
-      host: fake(runc('1.1.5+ds1-1+deb12u1')).host,
+      host: fakeHost(runc('1.1.5+ds1-1+deb12u1')).host,
       dataRoot: '/var/lib/berth',
       closedByProbe: new Set(late),
     });
@@ -253,7 +180,7 @@ describe('examine', () => {
       assert.equal((await only({ stats: { '/var/lib/berth': { mode } } })).name, 'data.permissions');
     for (const mode of [0o700, 0o710]) assert.deepEqual(await bad({ stats: { '/var/lib/berth': { mode } } }), []);
     assert.equal((await only({ stats: { '/var/lib/berth': { uid: 1000 } } })).fix, undefined);
-    const { host, changes } = fake({ stats: { '/var/lib/berth': { mode: 0o755 } } });
+    const { host, changes } = fakeHost({ stats: { '/var/lib/berth': { mode: 0o755 } } });
     await applyFixes(await examine({ host, dataRoot: '/var/lib/berth' }));
     assert.deepEqual(changes, ['chmod /var/lib/berth 700']);
   });
@@ -276,7 +203,7 @@ describe('examine', () => {
   });
 
   it('tells settings that are too small, and raises them', async () => {
-    const { host, changes } = fake({
+    const { host, changes } = fakeHost({
       files: { '/proc/sys/net/ipv4/ip_forward': '0\n', '/proc/sys/fs/inotify/max_user_instances': '16\n' },
     });
     const findings = await examine({ host, dataRoot: '/var/lib/berth' });
@@ -312,7 +239,7 @@ describe('examine', () => {
   });
 
   it('never throws and never waits', async () => {
-    const { host } = fake();
+    const { host } = fakeHost();
     const broken: Host = {
       ...host,
       read: () => Promise.reject(new Error('broken')),
@@ -345,81 +272,6 @@ describe('examine', () => {
 const v1Lines = (...controllers: string[]) =>
   controllers.map((name) => `32 31 0:29 / /sys/fs/cgroup/${name} rw - cgroup cgroup rw,${name}\n`).join('');
 
-describe('forwardDrops', () => {
-  const own = { bridge: 'berth0', table: 'berth' };
-  const chain = (family: string, table: string, name: string, rest = {}) => ({
-    chain: { family, table, name, ...rest },
-  });
-  const drop = { hook: 'forward', policy: 'drop' };
-
-  it("knows Docker's tables, others, and its own", () => {
-    const json = JSON.stringify({
-      nftables: [
-        { metainfo: {} },
-        chain('ip', 'filter', 'FORWARD', drop),
-        chain('ip', 'filter', 'DOCKER-USER'),
-        chain('inet', 'site', 'fwd', drop),
-        chain('inet', 'open', 'fwd', { hook: 'forward', policy: 'accept' }),
-        chain('inet', 'site', 'in', { hook: 'input', policy: 'drop' }),
-        chain('inet', 'berth', 'forward', drop),
-      ],
-    });
-    assert.deepEqual(
-      forwardDrops(json, own).map(({ name, cure }) => [name, cure]),
-      [
-        ['firewall.docker', 'iptables -I DOCKER-USER -i berth0 -j ACCEPT, and the same with -o'],
-        ['firewall.forward', 'nft add rule inet site fwd iifname berth0 accept, and the same with oifname'],
-      ],
-    );
-    for (const text of ['', 'x', '{}']) assert.deepEqual(forwardDrops(text, own), []);
-  });
-});
-
-describe('findings', () => {
-  const findings: Finding[] = [
-    { name: 'a', state: 'ok', found: 'fine', cure: 'never shown' },
-    { name: 'long.name', state: 'fail', found: 'bad\u001b[31m', cure: 'do this', fix: async () => {} },
-  ];
-
-  it('S28 are shown as text without control characters', () => {
-    assert.equal(
-      renderText(findings),
-      'ok    a          fine\nFAIL  long.name  bad [31m\n                 -> do this (--fix does it)\n\n1 ok, 0 to look at, 1 failed; --fix can cure 1\n',
-    );
-  });
-
-  it('are shown as JSON', () => {
-    const { state, checks } = JSON.parse(renderJson(findings));
-    assert.equal(state, 'fail');
-    assert.deepEqual(checks[1], {
-      name: 'long.name',
-      state: 'fail',
-      found: 'bad\u001b[31m',
-      cure: 'do this',
-      fixable: true,
-    });
-  });
-
-  it('are fixed one after the other, whatever fails', async () => {
-    const order: string[] = [];
-    const fixes: Finding[] = ['a', 'b', 'c'].map((name) => ({
-      name,
-      state: 'warn',
-      found: '',
-      fix: async () => {
-        order.push(name);
-        if (name === 'b') throw new Error('no');
-      },
-    }));
-    assert.deepEqual(await applyFixes(fixes), [
-      { name: 'a', error: undefined },
-      { name: 'b', error: 'no' },
-      { name: 'c', error: undefined },
-    ]);
-    assert.deepEqual(order, ['a', 'b', 'c']);
-  });
-});
-
 describe('infoWarnings', () => {
   it("says in Docker's words what the machine cannot do, and names holes", () => {
     const whole = {
@@ -442,35 +294,5 @@ describe('infoWarnings', () => {
         'WARNING: runc has known holes: CVE-1, CVE-2',
       ],
     );
-  });
-});
-
-describe('versions', () => {
-  it('are ordered as dpkg orders them', () => {
-    const ordered = [
-      '1.0~rc1-1',
-      '1.0-1',
-      '1.0-1+deb12u1',
-      '1.0-1+deb12u2',
-      '1.0-1+deb12u10',
-      '1.0a-1',
-      '1.0+ds1-1',
-      '1.9-1',
-      '1.10-1',
-      '1:0.1-1',
-    ];
-    for (let at = 1; at < ordered.length; at++) {
-      assert.ok(compareDebianVersions(ordered[at - 1]!, ordered[at]!) < 0, `${ordered[at - 1]} < ${ordered[at]}`);
-      assert.ok(compareDebianVersions(ordered[at]!, ordered[at - 1]!) > 0);
-    }
-    assert.equal(compareDebianVersions('1.0-1', '1.0-1'), 0);
-  });
-
-  it('close a hole in their own line', () => {
-    const hole = { cve: 'CVE-2025-31133', closed: ['1.2.8', '1.3.3', '1.4.0-rc3'] };
-    const open = ['1.1.15', '1.2.7', '1.3.0', '1.3.2', '1.4.0-rc.2', '1.0.0-rc95'];
-    const closed = ['1.2.8', '1.2.10', '1.3.3', '1.4.0-rc.3', '1.4.0', '1.5.1', '2.0.0'];
-    for (const version of open) assert.equal(isClosed(hole, { version }), false, version);
-    for (const version of closed) assert.equal(isClosed(hole, { version }), true, version);
   });
 });

@@ -136,6 +136,6 @@ export interface Machine {
   readonly thermalPaths: readonly string[];
   /** /proc/sys names that exist, of those that `buildSpec` sets on its own. */
   readonly sysctls: ReadonlySet<string>;
-  /** The runtime's: whether it knows the mount option `rro` (kernel 5.12 and crun 1.4, runc 1.1). */
+  /** The mount option `rro`: the kernel from 5.12 on (crun takes it from 1.4, runc from 1.1). */
   readonly recursiveReadOnly: boolean;
 }
