@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { execFile, execFileSync, spawn } from 'node:child_process';
 import { createSign, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -7,6 +7,7 @@ import { type AddressInfo, connect, createServer as createTcpServer } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { type TestImage, writeLayout } from './images.ts';
 
 /** Real registries for system tests: Debian's docker-registry, on a port of loopback, with a folder of its own. */
@@ -29,7 +30,7 @@ export interface TestRegistry extends AsyncDisposable {
   readonly host: string;
   readonly pid: number;
   /** Puts an image there, under `name:tag`. */
-  push(image: TestImage, name: string): void;
+  push(image: TestImage, name: string): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -79,7 +80,7 @@ export async function startRegistry({ user, tls, tokens }: RegistryOptions = {})
     port,
     host,
     pid: child.pid!,
-    push(image, name) {
+    async push(image, name) {
       const layout = mkdtempSync(join(folder, 'layout-'));
       writeLayout(image, layout, 'latest');
       const who = user ?? tokens?.user;
@@ -87,7 +88,8 @@ export async function startRegistry({ user, tls, tokens }: RegistryOptions = {})
       const to = `docker://${host}/${name}`;
       // --all: every platform of an index.
       const copy = ['copy', '--quiet', '--all', '--preserve-digests', '--dest-tls-verify=false', ...credentials];
-      execFileSync('skopeo', [...copy, `oci:${layout}:latest`, to], { stdio: ['ignore', 'ignore', 'inherit'] });
+      // Not execFileSync: the token server may live in this process.
+      await promisify(execFile)('skopeo', [...copy, `oci:${layout}:latest`, to]);
     },
     stop,
     [Symbol.asyncDispose]: stop,
