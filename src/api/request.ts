@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { PassThrough, type Readable } from 'node:stream';
 import { EngineError } from '../base/errors.ts';
 import { parseJson } from '../protocol/decode.ts';
 import type { ApiVersion } from '../protocol/version.ts';
@@ -50,6 +51,28 @@ export class ApiRequest {
   get hasBody(): boolean {
     const { headers } = this.message;
     return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+  }
+
+  /**
+   * The body as a stream of its own. Whoever reads it may tear it down: the connection stays, so that the client hears
+   * why, and what else it sends is dropped.
+   */
+  upload(): Readable {
+    const { message } = this;
+    const upload = new PassThrough();
+    message.pipe(upload);
+    const cut = (cause?: unknown) => {
+      if (message.complete) return;
+      upload.destroy(new EngineError('canceled', 'the client went away before its upload was whole', { cause }));
+    };
+    message.once('error', cut);
+    message.once('close', () => cut());
+    upload.on('error', () => {});
+    upload.once('close', () => {
+      message.unpipe(upload);
+      message.resume();
+    });
+    return upload;
   }
 
   /** The body, decoded; undefined when there is none. Throws in Docker's words. */

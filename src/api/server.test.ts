@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EngineError } from '../base/errors.ts';
@@ -405,6 +406,43 @@ test('a pull fails with a status before the first line, and in the stream after 
     { status: 'docker.io/library/x:1' },
     { errorDetail: { message: 'connection reset' }, error: 'connection reset' },
   ]);
+});
+
+test('an archive that is refused half-way is answered, and an upload that is cut is no whole one', async () => {
+  const endings: unknown[] = [];
+  await using engine = await serve({
+    images: {
+      async *load(archive, { quiet }) {
+        try {
+          let size = 0;
+          for await (const chunk of archive as AsyncIterable<Buffer>) {
+            size += chunk.length;
+            if (chunk.includes('bad')) throw new EngineError('invalid', 'archive has a bad entry');
+          }
+          yield { stream: `read ${size} ${quiet}` };
+        } catch (error) {
+          endings.push(error);
+          throw error;
+        }
+      },
+    },
+  });
+  const body = Readable.from([Buffer.alloc(300_000), Buffer.alloc(300_000)]);
+  const lines: unknown[] = [];
+  for await (const line of engine.client.stream('POST', '/images/load', { body, query: { quiet: '0' } }))
+    lines.push(line);
+  assert.deepEqual(lines, [{ stream: 'read 600000 false' }]);
+  const bad = Readable.from([Buffer.from('bad'), ...Array.from({ length: 50 }, () => Buffer.alloc(100_000))]);
+  await assert.rejects(engine.client.json('POST', '/images/load', { body: bad }), {
+    status: 400,
+    message: 'archive has a bad entry',
+  });
+  const socket = connect(engine.path);
+  socket.write('POST /images/load HTTP/1.1\r\nHost: d\r\nContent-Length: 1000\r\n\r\nhalf');
+  await sleep(30);
+  socket.destroy();
+  await until(() => endings.length === 2);
+  assert.equal((endings[1] as EngineError).kind, 'canceled');
 });
 
 test('events are replayed, then heard live, and a client that goes leaves nothing behind', async () => {

@@ -17,7 +17,8 @@ export function takenReply(
       const leave = () => attached.destroy();
       out.signal.addEventListener('abort', leave, { once: true });
       if (out.signal.aborted) leave();
-      if (stdin && request.hasBody) forward(request.message, attached);
+      // The body of an exec start is not stdin, and is read by now.
+      if (stdin && request.hasBody && !request.message.readableEnded) forward(request.message, attached);
       try {
         for await (const chunk of attached as AsyncIterable<Buffer>) await out.write(chunk);
       } finally {

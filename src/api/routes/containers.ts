@@ -85,21 +85,21 @@ export function containerRoutes({ containers, system }: ContainerRouteDeps): Rou
 /** The answer is made once for a record and a version. */
 function inspector({ containers, system }: ContainerRouteDeps) {
   const made = new WeakMap<Container, Map<ApiVersion, Buffer>>();
+  const driver = () => system.facts().storageDriver;
   return (request: ApiRequest): Reply | Promise<Reply> => {
     const container = containers.get(name(request));
-    const driver = system.facts().storageDriver;
     if (request.queryText !== '' && queryBoolean(request.query.get('size'))) {
       return containers
         .size(container.id)
         .then(({ rw, rootFs }) =>
-          json(200, { ...containerInspect(container, request.version, driver), SizeRw: rw, SizeRootFs: rootFs }),
+          json(200, { ...containerInspect(container, request.version, driver()), SizeRw: rw, SizeRootFs: rootFs }),
         );
     }
     let versions = made.get(container);
     if (!versions) made.set(container, (versions = new Map()));
     let body = versions.get(request.version);
     if (!body) {
-      body = Buffer.from(jsonText(containerInspect(container, request.version, driver)));
+      body = Buffer.from(jsonText(containerInspect(container, request.version, driver())));
       versions.set(request.version, body);
     }
     return jsonBytes(body);

@@ -43,7 +43,7 @@ export function imageRoutes({ images, containers, system }: ImageRouteDeps): Rou
       const quiet = queryBoolean(request.query.get('quiet') ?? '1');
       const platform = readPlatform(request);
       return progressReply(request, (signal) =>
-        images.load(request.message, { quiet, signal, ...(platform && { platform }) }),
+        images.load(request.upload(), { quiet, signal, ...(platform && { platform }) }),
       );
     }),
     get('/images/*name/json', async (request) => {
