@@ -11,6 +11,9 @@ const S_IFIFO = 0o010000;
 
 export const fileType = { S_IFMT: 0o170000, S_IFDIR, S_IFREG, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO } as const;
 
+/** Deeper than any path can name; links to directories would allow it. */
+const maxDepth = 2500;
+
 /** An inode of a layer. Hard links are several names for one node. */
 export interface Node {
   /** Type and permissions, as in stat(2). */
@@ -91,7 +94,8 @@ export class LayerTree {
       place(children, name, made);
       return made;
     });
-    if (walked === undefined) throw invalidTar(`a parent of ${nameText(subject)} is a loop of symbolic links`);
+    if (walked === undefined)
+      throw invalidTar(`a parent of ${nameText(subject)} is a loop of symbolic links, or too deep`);
     return walked;
   }
 
@@ -126,7 +130,7 @@ export class LayerTree {
       // Anything else that is in the way of a directory gives way, as it would when unpacking.
       if (!next?.children) next = missing(here.children!, component);
       if (!next) return undefined;
-      path.push(next);
+      if (path.push(next) > maxDepth) return undefined;
     }
     return path.at(-1);
   }

@@ -111,7 +111,7 @@ async function writeTar(
     if (size > nextCheck) {
       const left = freeBytes(directory);
       if (left - piece.length < limits.reserveBytes) throw diskFull(directory, left, limits.reserveBytes);
-      nextCheck = size + checkDiskEvery;
+      nextCheck = size + Math.min(checkDiskEvery, left - limits.reserveBytes - piece.length);
     }
     hash.update(piece);
     reader.push(piece);

@@ -18,6 +18,7 @@ import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { EngineError, type ErrorKind } from '../base/errors.ts';
 import { type Digest, hexOf } from '../oci/digest.ts';
+import { DirectoryCalls } from '../sys/dirfd.ts';
 import { currentMounts } from './private-root.ts';
 import type { Snapshotter } from './snapshotter.ts';
 
@@ -34,6 +35,9 @@ export interface SnapshotterUnderTest {
   /** Puts a layer with these files into the snapshotter. */
   addLayer(snapshotter: Snapshotter, files: readonly LayerFile[]): Promise<Digest>;
 }
+
+const AT_FDCWD = -100;
+const O_DIRECTORY = 0o200000;
 
 const refusedWith = (kind: ErrorKind) => (error: unknown) => error instanceof EngineError && error.kind === kind;
 
@@ -252,6 +256,28 @@ export function conformsAsSnapshotter(name: string, { open, addLayer }: Snapshot
         await snapshotter.prepare('c', []);
         await snapshotter.unmount('c', target('rootfs'));
         await snapshotter.unmount('c', join(root, 'nowhere'));
+      }));
+
+    test('a tree deeper than any path can name is counted, and removed', () =>
+      inPlace(async (root, target) => {
+        await using snapshotter = open(root);
+        await snapshotter.prepare('c', []);
+        const at = target('rootfs');
+        await snapshotter.mount('c', at);
+        const calls = new DirectoryCalls();
+        let fd = calls.open(AT_FDCWD, at, O_DIRECTORY);
+        for (let depth = 0; depth < 100; depth++) {
+          calls.mkdir(fd, 'x'.repeat(200), 0o755);
+          const deeper = calls.open(fd, 'x'.repeat(200), O_DIRECTORY);
+          calls.close(fd);
+          fd = deeper;
+        }
+        calls.close(fd);
+        assert.ok((await snapshotter.usage('c')).inodes >= 15);
+        await snapshotter.unmount('c', at);
+        await snapshotter.remove('c');
+        await snapshotter[Symbol.asyncDispose]();
+        assert.deepEqual(readdirSync(join(root, 'trash')), []);
       }));
 
     test('usage counts what was written, hard links once', () =>

@@ -1,10 +1,11 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { mkdir, open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { syncDirectory } from '../base/atomic-file.ts';
 import { codeOf, EngineError, messageOf } from '../base/errors.ts';
 import { type Digest, hexOf, isDigest } from '../oci/digest.ts';
 import { explainWrite } from './disk-full.ts';
+import { removeTree } from './remove-tree.ts';
 import type { LayerFacts, LayerStage } from './snapshotter.ts';
 
 const factsFile = 'facts.json';
@@ -63,7 +64,7 @@ export class LayerStore {
         committed = true;
       },
       [Symbol.asyncDispose]: async () => {
-        if (!committed) await rm(directory, { recursive: true, force: true });
+        if (!committed) await removeTree(directory);
       },
     };
   }
@@ -89,7 +90,7 @@ export class LayerStore {
       }
       this.#known.set(diffId, undefined);
     }
-    await rm(directory, { recursive: true, force: true });
+    await removeTree(directory);
   }
 
   /** The name goes first, so that a crash leaves rubbish in `trash/` and never half a layer. */
@@ -101,7 +102,7 @@ export class LayerStore {
     } catch (error) {
       if (codeOf(error) !== 'ENOENT') throw error;
     }
-    await rm(trashed, { recursive: true, force: true });
+    await removeTree(trashed);
   }
 }
 

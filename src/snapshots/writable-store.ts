@@ -1,10 +1,11 @@
 import { chmodSync, chownSync, mkdirSync, readdirSync, readlinkSync, renameSync, rmSync, symlinkSync } from 'node:fs';
-import { lstat, readdir, rm } from 'node:fs/promises';
+import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { codeOf, EngineError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { type Digest, parseDigest } from '../oci/digest.ts';
 import { explainWrite } from './disk-full.ts';
+import { removeTree } from './remove-tree.ts';
 import type { SnapshotUsage } from './snapshotter.ts';
 
 /** How a layer's root directory looks, for the writable one that covers it. */
@@ -139,7 +140,7 @@ export class WritableStore {
   }
 
   #delete(path: string): void {
-    const deleting = rm(path, { recursive: true, force: true })
+    const deleting = removeTree(path)
       .catch((error: unknown) => this.#log.error('a removed snapshot could not be deleted', { path, error }))
       .finally(() => this.#deleting.delete(deleting));
     this.#deleting.add(deleting);
@@ -147,8 +148,8 @@ export class WritableStore {
 }
 
 function absent(error: unknown): undefined {
-  // A container may delete while it is counted.
-  if (codeOf(error) !== 'ENOENT') throw error;
+  // A container may delete while it is counted, or nest deeper than a path can name.
+  if (!['ENOENT', 'ENOTDIR', 'ENAMETOOLONG'].includes(codeOf(error) ?? '')) throw error;
   return undefined;
 }
 
