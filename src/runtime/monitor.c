@@ -45,6 +45,7 @@ enum {
   PENDING_LIMIT = 1 << 20,
   QUIET_MS = 100,        /* how long a pipe that outsiders hold open must be silent after the exit */
   DRAIN_MS = 2000,       /* the exit is told by then, whatever holds the pipes */
+  HUNG_MS = 50,
   IDLE_MS = 1000
 };
 
@@ -54,7 +55,7 @@ enum kind { HELLO, CONTROL, STREAM };
 struct client {
   int fd;
   unsigned char kind, in, streams; /* streams: bit 0 stdout, bit 1 stderr */
-  unsigned char in_ended, out_dead, out_ended;
+  unsigned char in_ended, out_dead, gone; /* gone: closed by its other side, maybe with input left to read */
   unsigned char line_length;
   char line[61];
   char *pending;
@@ -357,6 +358,8 @@ static void client_drop(int i) {
 }
 
 static struct client *client_add(int fd, enum kind kind) {
+  for (int i = 0; i < client_count && client_count == MAX_CLIENTS; i++)
+    if (clients[i].gone) client_drop(i);
   if (client_count == MAX_CLIENTS) {
     close(fd);
     return NULL;
@@ -613,7 +616,10 @@ static void runtime_ended(int status) {
   stamp(started_at);
   read_ticks();
   state = RUNNING;
-  if (option.tty) shut(&output[1]); /* was the runtime's own stderr */
+  if (option.tty) {
+    shut(&output[1]); /* was the runtime's own stderr */
+    resize(option.rows, option.columns); /* the runtime may have set what the spec says after a client asked for more */
+  }
   unlink("runtime.log");
   say(text, started_line(text));
 }
@@ -721,8 +727,21 @@ static void command(struct client *c, char *line) {
  
 }
 
-/* Returns 0 when the client is to be dropped. */
-static int client_read(struct client *c) {
+/*
+ * When a client with stdin was closed as a whole. Was it the client, then stdin ends; was it an engine that died, then
+ * nobody meant to end anything, and its control connection goes in the same moment, before or after.
+ */
+static int64_t hung_ms;
+
+static int engine_there(void) {
+  char byte;
+  for (int i = 0; i < client_count; i++)
+    if (clients[i].kind == CONTROL && recv(clients[i].fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0) return 1;
+  return 0;
+}
+
+/* `hung` when the other side is closed as a whole. Returns 0 when the client is to be dropped. */
+static int client_read(struct client *c, int hung) {
   if (c->kind == HELLO) {
     char line[64];
     ssize_t n = recv(c->fd, line, sizeof line - 1, MSG_PEEK | MSG_DONTWAIT);
@@ -760,7 +779,8 @@ static int client_read(struct client *c) {
   if (n < 0) return errno == EAGAIN || errno == EINTR;
   if (n == 0) {
     c->in_ended = 1;
-    if (c->in) stdin_end();
+    if (c->in && hung) hung_ms = now_ms();
+    else if (c->in) stdin_end();
     return 1;
   }
   if (n > 4096) memory_used = 1;
@@ -885,6 +905,11 @@ static void serve(void) {
     }
     if (state == DONE && finish_clients() == 0) return;
 
+    if (hung_ms && now - hung_ms >= HUNG_MS) {
+      hung_ms = 0;
+      if (engine_there()) stdin_end();
+    }
+
     int full = clients_full(), n = 6;
     int reading = (state == RUNNING || state == EXITED) && !full;
     int taking_stdin = !stdin_length && state != STARTING;
@@ -904,15 +929,15 @@ static void serve(void) {
       if (c->kind != STREAM || (!c->in_ended && taking_stdin)) events = POLLIN;
       if (c->kind == STREAM && !c->in_ended && !c->in) events = POLLIN; /* to see it go */
       if (c->length && !c->out_dead) events |= POLLOUT;
-      /* One that ended its side and has nothing to get is only watched for going away. */
-      polled[n].fd = events || c->in_ended ? c->fd : -1;
+      /* Without events it is only watched for going away, once. */
+      polled[n].fd = events || !c->gone ? c->fd : -1;
       polled[n].events = events;
       polled[n].revents = 0;
     }
-    int timeout = state == EXITED ? QUIET_MS / 4 : memory_used ? IDLE_MS : -1;
+    int timeout = state == EXITED || hung_ms ? QUIET_MS / 4 : memory_used ? IDLE_MS : -1;
     int ready = poll(polled, (nfds_t)n, timeout);
     if (ready < 0 && errno != EINTR) _exit(72);
-    if (ready == 0 && state != EXITED && memory_used) give_back();
+    if (ready == 0 && state != EXITED && !hung_ms && memory_used) give_back();
     if (ready <= 0) continue;
 
     if (polled[5].revents) take_console();
@@ -929,12 +954,10 @@ static void serve(void) {
       int keep = 1;
       if (!got) continue;
       if (got & POLLOUT) client_flush(c);
-      if ((got & POLLIN) && (c->kind != STREAM || !c->in || !stdin_length)) keep = client_read(c);
+      if ((got & POLLIN) && (c->kind != STREAM || !c->in || !stdin_length)) keep = client_read(c, got & POLLHUP);
       else if (got & (POLLHUP | POLLERR)) {
-        if (c->in_ended || c->kind != STREAM || (got & POLLERR)) {
-          if (c->in && !c->in_ended) stdin_end();
-          keep = 0;
-        }
+        if (c->in_ended || c->kind != STREAM) keep = 0;
+        else c->gone = c->out_dead = 1; /* its input is read when there is room for it */
       }
       if (!keep) client_drop(i);
     }

@@ -154,6 +154,37 @@ test('stdin ends when the client that attached it ends its side, and output stil
   assert.equal((await monitor.exited)?.code, 0);
 });
 
+test('stdin ends when the client that attached it vanishes, and not when the engine does', async () => {
+  const vanished = run('cat; exit 3', { stdin: 'once' }, [everything]);
+  await vanished.monitor.started;
+  vanished.stream.destroy();
+  assert.equal((await vanished.monitor.exited)?.code, 3);
+
+  const dead = run('cat; exit 3', { stdin: 'once' }, [everything]);
+  await dead.monitor.started;
+  dead.stream.destroy();
+  dead.monitor.close();
+  await sleep(150);
+  const later = await connectMonitor(dead.directory);
+  await later!.started;
+  assert.equal(await readExit(dead.directory), undefined);
+  (await attachTo(dead.directory, everything)).end();
+  assert.equal((await later!.exited)?.code, 3);
+});
+
+test('clients that write to a process which does not read, and vanish, make room for others (S45)', async () => {
+  const { monitor, directory } = run('sleep 1000', { stdin: 'open' }, []);
+  const { pid } = await monitor.started;
+  for (let n = 0; n < 300; n++) {
+    const client = await attachTo(directory, everything);
+    client.write(Buffer.alloc(100_000));
+    client.destroy();
+  }
+  (await attachTo(directory, everything)).destroy();
+  process.kill(pid, 'SIGKILL');
+  assert.equal((await monitor.exited)?.code, 137);
+});
+
 test('an open stdin outlives the client that wrote to it', async () => {
   const { stream, monitor, directory } = run('read a; read b; echo $a$b', { stdin: 'open' }, [everything]);
   await monitor.started;

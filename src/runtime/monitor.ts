@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, constants, openSync, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { connect, Socket } from 'node:net';
 import { join } from 'node:path';
@@ -95,6 +95,8 @@ export function startMonitor({ path, directory, options, command, attach }: Moni
 } {
   const ours: number[] = [];
   const theirs: number[] = [];
+  // What an earlier run left here would be taken for this one's.
+  for (const name of [exitName, socketName]) rmSync(join(directory, name), { force: true });
   try {
     const pair = () => {
       const [here, there] = socketPair();

@@ -1,4 +1,4 @@
-import { access, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { Semaphore } from '../base/async.ts';
@@ -7,15 +7,7 @@ import type { Log } from '../base/log.ts';
 import type { Process as OciProcess, Spec } from '../oci/runtime-spec.ts';
 import { Cgroups } from './cgroups.ts';
 import { type ConfiguredRuntime, type DetectedRuntime, detectRuntime } from './detect.ts';
-import {
-  connectMonitor,
-  type Monitor,
-  MonitorFailure,
-  readExit,
-  type Started,
-  socketName,
-  startMonitor,
-} from './monitor.ts';
+import { connectMonitor, type Monitor, MonitorFailure, readExit, type Started, startMonitor } from './monitor.ts';
 import type {
   AttachStream,
   ExecRequest,
@@ -26,6 +18,7 @@ import type {
   TaskRequest,
   TerminalSize,
 } from './runtime.ts';
+import { defaultCgroup, RuntimeState } from './runtime-state.ts';
 import { SeccompCache, withoutRuntimeAnnotations, withProgram } from './seccomp-cache.ts';
 import { specJson } from './spec/json.ts';
 import { StartError, startError } from './start-error.ts';
@@ -42,15 +35,13 @@ export interface OciRuntimeDeps {
   readonly log: Log;
 }
 
-/** What is written into a bundle besides the spec. */
-const bundleFiles = ['config.json', 'pid', 'runtime.log', 'console', 'exit', 'exit.tmp', socketName];
-
 /** Containers by an OCI runtime, each behind a monitor of its own (docs/decisions/monitor.md). */
 export class OciRuntime implements Runtime {
   readonly default: string;
   readonly #deps: OciRuntimeDeps;
   readonly #runtimes: readonly DetectedRuntime[];
   readonly #cgroups: Cgroups;
+  readonly #state: RuntimeState;
   readonly #seccomp: SeccompCache;
   readonly #starts = new Semaphore(Math.max(2, availableParallelism() * 2));
   readonly #monitors = new Set<Monitor>();
@@ -60,6 +51,13 @@ export class OciRuntime implements Runtime {
     this.#deps = deps;
     this.#runtimes = found.runtimes;
     this.#cgroups = found.cgroups;
+    this.#state = new RuntimeState({
+      root: deps.root,
+      names: found.runtimes.map(({ name }) => name),
+      cgroups: found.cgroups,
+      monitors: dirname(deps.monitor),
+      log: deps.log,
+    });
     this.#seccomp = new SeccompCache({ directory: join(deps.root, 'seccomp') });
     const works = found.runtimes.filter((runtime) => !runtime.broken);
     const best = works.find((runtime) => runtime.family === 'crun') ?? works[0] ?? found.runtimes[0];
@@ -96,8 +94,9 @@ export class OciRuntime implements Runtime {
     signal,
   }: TaskRequest): Promise<Task> {
     signal?.throwIfAborted();
+    checkId(id);
     const runtime = this.#runtime(name);
-    const spec = withCgroup(withoutRuntimeAnnotations(asked), id);
+    const spec = withCgroup({ ...withoutRuntimeAnnotations(asked), process: sized(asked.process, size) }, id);
     const cgroupsPath = spec.linux.cgroupsPath!;
     const profile = runtime.family === 'crun' ? spec.linux.seccomp : undefined;
     const key = profile && this.#seccomp.key(profile, runtime);
@@ -106,7 +105,7 @@ export class OciRuntime implements Runtime {
       mode: 0o600,
     });
     const oom = this.#cgroups.oomFile(cgroupsPath);
-    const remove = () => this.#removeContainer({ id, bundle, cgroupsPath });
+    const remove = () => this.#state.remove({ id, bundle, cgroupsPath });
     try {
       const { monitor, attached } = startMonitor({
         path: this.#deps.monitor,
@@ -144,7 +143,7 @@ export class OciRuntime implements Runtime {
         remove,
         signal,
       });
-      if (key && !program) await this.#learn(key, join(this.#stateOf(runtime.name), id, 'seccomp.bpf'));
+      if (key && !program) await this.#learn(key, join(this.#state.of(runtime.name), id, 'seccomp.bpf'));
       return task;
     } catch (error) {
       await this.#abandon(remove, id);
@@ -162,15 +161,17 @@ export class OciRuntime implements Runtime {
   async #exec(task: Task, { id, process: asked, stdin, size, attach }: ExecRequest): Promise<Task> {
     if (!(task instanceof MonitoredTask))
       throw new EngineError('invalid', `exec in task ${task.id}: it was not started by this runtime`);
+    checkId(id);
     if (task.ended) throw new EngineError('conflict', `exec in task ${task.id}: it has ended`);
-    const runtime = await this.#runtimeOf(task.id);
-    if (!runtime) throw new EngineError('conflict', `exec in task ${task.id}: its runtime knows nothing of it`);
+    const name = await this.#state.runtimeOf(task.id);
+    if (!name) throw new EngineError('conflict', `exec in task ${task.id}: its runtime knows nothing of it`);
+    const runtime = this.#runtime(name);
     const directory = join(this.#deps.root, 'exec', id);
     const remove = () => rm(directory, { recursive: true, force: true });
     await mkdir(join(this.#deps.root, 'exec'), { recursive: true, mode: 0o700 });
     await mkdir(directory, { mode: 0o700 });
     try {
-      await writeFile(join(directory, 'process.json'), processJson(asked), { mode: 0o600 });
+      await writeFile(join(directory, 'process.json'), processJson(sized(asked, size)), { mode: 0o600 });
       const { monitor, attached } = startMonitor({
         path: this.#deps.monitor,
         directory,
@@ -214,9 +215,9 @@ export class OciRuntime implements Runtime {
     id: string,
     bundle: string,
   ): Promise<{ state: 'running'; task: Task } | { state: 'exited'; exit: TaskExit } | { state: 'none' }> {
-    const cgroupsPath = await this.#cgroupsPathIn(bundle, id);
-    const runtime = await this.#runtimeOf(id);
-    const remove = () => this.#removeContainer({ id, bundle, cgroupsPath });
+    const cgroupsPath = await this.#state.cgroupsPathIn(bundle, id);
+    const ran = (await this.#state.runtimeOf(id)) !== undefined;
+    const remove = () => this.#state.remove({ id, bundle, cgroupsPath });
     let exit = await readExit(bundle);
     const monitor = exit ? undefined : await connectMonitor(bundle);
     if (monitor) {
@@ -228,7 +229,7 @@ export class OciRuntime implements Runtime {
           attached: [],
           cgroupsPath,
           container: true,
-          remove: () => this.#removeContainer({ id, bundle, cgroupsPath }),
+          remove,
         });
         return { state: 'running', task };
       } catch (error) {
@@ -239,29 +240,13 @@ export class OciRuntime implements Runtime {
     // The file is written before the socket goes.
     exit ??= await readExit(bundle);
     // With a runtime's state and no monitor the container ran, and nobody is left who knows how it ended.
-    if (!exit && !monitor && runtime) exit = { code: 255, oomKilled: false, at: timestamp() };
+    if (!exit && !monitor && ran) exit = { code: 255, oomKilled: false, at: timestamp() };
     await remove();
     return exit ? { state: 'exited', exit } : { state: 'none' };
   }
 
-  async recover(known: ReadonlySet<string>): Promise<void> {
-    for (const { id, pid } of await this.#running()) {
-      if (known.has(id)) continue;
-      this.#deps.log.info('ending a monitor that nobody knows', { id, pid });
-      killIfThere(pid);
-    }
-    for (const { name } of this.#runtimes)
-      for (const id of await namesIn(this.#stateOf(name))) {
-        if (known.has(id)) continue;
-        this.#deps.log.info('removing a container that nobody knows', { id, runtime: name });
-        const bundle = await this.#bundleIn(name, id);
-        const cgroupsPath = bundle && (await this.#cgroupsPathIn(bundle, id));
-        await this.#removeContainer({ id, bundle, cgroupsPath: cgroupsPath ?? defaultCgroup(id) });
-      }
-    const alive = new Set((await this.#running()).map((monitor) => monitor.exec));
-    for (const exec of await namesIn(join(this.#deps.root, 'exec')))
-      if (!alive.has(exec)) await rm(join(this.#deps.root, 'exec', exec), { recursive: true, force: true });
-    await rm(join(this.#deps.root, 'probe'), { recursive: true, force: true });
+  recover(known: ReadonlySet<string>): Promise<void> {
+    return this.#state.recover(known);
   }
 
   /** Lets go of every monitor. The containers go on. */
@@ -354,26 +339,6 @@ export class OciRuntime implements Runtime {
     await remove().catch((error) => this.#deps.log.error('clean up after a failed start', { id, error }));
   }
 
-  /**
-   * By hand and not by the runtime's delete, which is a process of 4 ms for the same: it kills what is left, removes the
-   * control group and its state directory. Hooks, which it would run, are in no spec of ours.
-   */
-  async #removeContainer({
-    id,
-    bundle,
-    cgroupsPath,
-  }: {
-    readonly id: string;
-    readonly bundle: string | undefined;
-    readonly cgroupsPath: string;
-  }): Promise<void> {
-    await this.#cgroups.remove(cgroupsPath);
-    await Promise.all([
-      ...this.#runtimes.map(({ name }) => rm(join(this.#stateOf(name), id), { recursive: true, force: true })),
-      ...(bundle ? bundleFiles.map((name) => rm(join(bundle, name), { force: true })) : []),
-    ]);
-  }
-
   async #learn(key: string, path: string): Promise<void> {
     try {
       await this.#seccomp.learn(key, path);
@@ -390,72 +355,34 @@ export class OciRuntime implements Runtime {
     return runtime;
   }
 
-  async #runtimeOf(id: string): Promise<DetectedRuntime | undefined> {
-    for (const runtime of this.#runtimes) if (await exists(join(this.#stateOf(runtime.name), id))) return runtime;
-    return undefined;
-  }
-
-  #stateOf(name: string): string {
-    return join(this.#deps.root, 'state', name);
-  }
-
   #command(runtime: DetectedRuntime, directory: string): string[] {
     return [
       runtime.path,
       '--root',
-      this.#stateOf(runtime.name),
+      this.#state.of(runtime.name),
       '--log',
       join(directory, 'runtime.log'),
       // crun writes what happens after the start to the container's stderr in the same format: for people, then.
       ...(runtime.family === 'crun' ? ['--cgroup-manager', 'cgroupfs'] : ['--log-format', 'json']),
     ];
   }
+}
 
-  async #cgroupsPathIn(bundle: string, id: string): Promise<string> {
-    try {
-      const spec = JSON.parse(await readFile(join(bundle, 'config.json'), 'utf8')) as Spec;
-      return spec.linux.cgroupsPath ?? defaultCgroup(id);
-    } catch (error) {
-      if (codeOf(error) === 'ENOENT' || error instanceof SyntaxError) return defaultCgroup(id);
-      throw error;
-    }
-  }
-
-  /** Where the runtime found the spec, by its own state file: crun's `status`, runc's `state.json`. */
-  async #bundleIn(name: string, id: string): Promise<string | undefined> {
-    const directory = join(this.#stateOf(name), id);
-    const [status, state] = await Promise.all([
-      readJson(join(directory, 'status')),
-      readJson(join(directory, 'state.json')),
-    ]);
-    const { bundle } = (status ?? {}) as { bundle?: string };
-    const { config } = (state ?? {}) as { config?: { labels?: readonly string[] } };
-    return bundle ?? config?.labels?.find((label) => label.startsWith('bundle='))?.slice('bundle='.length);
-  }
-
-  /** The monitors of this root that are running, by their command lines. */
-  async #running(): Promise<{ pid: number; id: string; exec: string | undefined }[]> {
-    const found: { pid: number; id: string; exec: string | undefined }[] = [];
-    const directory = dirname(this.#deps.monitor);
-    for (const name of await readdir('/proc')) {
-      if (!/^\d+$/.test(name)) continue;
-      const words = (await readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '')).split('\0');
-      if (dirname(words[0]!) !== directory || !words.includes(`root=${this.#deps.root}`)) continue;
-      const value = (key: string) => words.find((word) => word.startsWith(`${key}=`))?.slice(key.length + 1);
-      const id = value('id');
-      if (id) found.push({ pid: Number(name), id, exec: value('session') });
-    }
-    return found;
-  }
+/** Ids become names of directories and arguments of programs. */
+function checkId(id: string): void {
+  if (!/^[A-Za-z0-9][\w.-]*$/.test(id)) throw new EngineError('invalid', `start ${JSON.stringify(id)}: not an id`);
 }
 
 /** As in a spec: limits may be infinite. */
 const processJson = (wanted: OciProcess) => specJson(wanted as unknown as Spec);
 
-const defaultCgroup = (id: string) => `/berth/${id}`;
-
 function withCgroup(spec: Spec, id: string): Spec {
   return spec.linux.cgroupsPath ? spec : { ...spec, linux: { ...spec.linux, cgroupsPath: defaultCgroup(id) } };
+}
+
+/** The runtime sets it before the program runs; the monitor, which gets the terminal from the runtime, might be late. */
+function sized(wanted: OciProcess, size: TerminalSize | undefined): OciProcess {
+  return wanted.terminal && size ? { ...wanted, consoleSize: { height: size.rows, width: size.columns } } : wanted;
 }
 
 function terminal(wanted: boolean | undefined, size: TerminalSize | undefined): Record<string, string | number> {
@@ -466,35 +393,4 @@ function terminal(wanted: boolean | undefined, size: TerminalSize | undefined): 
 /** RFC 3339 with nanoseconds, of which a clock in milliseconds knows the first three digits. */
 function timestamp(): string {
   return new Date().toISOString().replace('Z', '000000Z');
-}
-
-function killIfThere(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch (error) {
-    if (codeOf(error) !== 'ESRCH') throw error;
-  }
-}
-
-async function readJson(path: string): Promise<unknown> {
-  try {
-    return JSON.parse(await readFile(path, 'utf8'));
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT' || error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-}
-
-async function namesIn(directory: string): Promise<string[]> {
-  return readdir(directory).catch((error) => {
-    if (codeOf(error) === 'ENOENT') return [];
-    throw error;
-  });
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }

@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Log, silentLog } from '../../src/base/log.ts';
@@ -129,4 +129,14 @@ export async function ended(task: Task, deadline = 20_000): Promise<number> {
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** The pid of a process's monitor. For an instant after the start a part of crun is still between them. */
+export async function monitorOf(pid: number): Promise<number> {
+  for (let n = 0; n < 200; n++) {
+    const parent = Number(/PPid:\t(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]);
+    if (readFileSync(`/proc/${parent}/cmdline`, 'utf8').includes('/monitor-')) return parent;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  throw new Error(`process ${pid} has no monitor`);
 }

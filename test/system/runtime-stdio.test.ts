@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import type { TaskRequest } from '../../src/runtime/runtime.ts';
-import { collect, ended, Place, unframe } from './runtime-fixture.ts';
+import { collect, ended, monitorOf, Place, unframe } from './runtime-fixture.ts';
 
 const place = new Place();
 const runtime = await place.open();
@@ -135,7 +135,7 @@ test('a client that comes later gets what is written from then on, and its input
 
 test('clients that attach and vanish leave nothing in the monitor (S45)', async () => {
   const task = await runtime.start(place.request(['sh', '-c', 'while :; do echo x; sleep 0.01; done']));
-  const parent = /PPid:\t(\d+)/.exec(readFileSync(`/proc/${task.pid}/status`, 'utf8'))![1]!;
+  const parent = await monitorOf(task.pid);
   const open = () => readdirSync(`/proc/${parent}/fd`).length;
   const before = open();
   for (let round = 0; round < 20; round++) {

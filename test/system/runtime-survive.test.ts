@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { buildMonitor } from '../../src/runtime/build-monitor.ts';
 import { Cgroups } from '../../src/runtime/cgroups.ts';
 import type { TaskRequest } from '../../src/runtime/runtime.ts';
-import { collect, ended, Place, unframe } from './runtime-fixture.ts';
+import { collect, ended, monitorOf, Place, unframe } from './runtime-fixture.ts';
 
 const place = new Place();
 const monitor = await buildMonitor({ directory: join(place.path, 'bin') });
@@ -68,16 +68,14 @@ async function until(holds: () => boolean, what: string): Promise<void> {
   assert.fail(what);
 }
 
-const monitorOf = (pid: number) => Number(/PPid:\t(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]);
-
 for (const { name } of runtimes) {
   test(`${name}: a container outlives the engine that was killed, and the next one has it back (R01)`, async () => {
     const log = logOf(`survive-${name}`);
     const request = place.request(['sh', '-c', 'echo before; read a; echo "got $a"; read b; exit 33'], {
       runtime: name,
-      stdin: 'open',
+      stdin: 'once',
       log,
-      attach: [output],
+      attach: [{ ...output, stdin: true }],
     });
     const { child, started } = await engine([request]);
     await killed(child);
@@ -156,7 +154,7 @@ for (const { name } of runtimes) {
     const runtime = await place.open();
     const request = place.request(['sleep', '1000'], { runtime: name });
     const task = await runtime.start(request);
-    process.kill(monitorOf(task.pid), 'SIGKILL');
+    process.kill(await monitorOf(task.pid), 'SIGKILL');
     assert.equal(await ended(task), 255);
     await until(() => !alive(task.pid), 'the container ends');
     await task.delete();
@@ -169,7 +167,7 @@ for (const { name } of runtimes) {
     const { child, started } = await engine([request]);
     const { pid } = started[0]!;
     await killed(child);
-    process.kill(monitorOf(pid), 'SIGKILL');
+    process.kill(await monitorOf(pid), 'SIGKILL');
     const runtime = await place.open();
     const found = await runtime.adopt(request.id, request.bundle);
     assert.ok(found.state === 'exited');

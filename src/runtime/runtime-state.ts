@@ -1,0 +1,156 @@
+import { access, readdir, readFile, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { codeOf } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import type { Spec } from '../oci/runtime-spec.ts';
+import type { Cgroups } from './cgroups.ts';
+import { socketName } from './monitor.ts';
+
+/** What is written into a bundle besides the spec. */
+const bundleFiles = ['config.json', 'pid', 'runtime.log', 'console', 'exit', 'exit.tmp', socketName];
+
+/** Where a container is whose spec does not say it. */
+export const defaultCgroup = (id: string) => `/berth/${id}`;
+
+/** What runtimes and monitors keep of containers on the disk and in the kernel, and taking it away. */
+export class RuntimeState {
+  readonly #deps: {
+    readonly root: string;
+    /** The runtimes' names. */
+    readonly names: readonly string[];
+    readonly cgroups: Cgroups;
+    /** The directory of the monitors' binaries. */
+    readonly monitors: string;
+    readonly log: Log;
+  };
+
+  constructor(deps: {
+    readonly root: string;
+    readonly names: readonly string[];
+    readonly cgroups: Cgroups;
+    readonly monitors: string;
+    readonly log: Log;
+  }) {
+    this.#deps = deps;
+  }
+
+  /** A runtime's own state root: never shared with another engine's containers. */
+  of(name: string): string {
+    return join(this.#deps.root, 'state', name);
+  }
+
+  /** The name of the runtime that has this container. */
+  async runtimeOf(id: string): Promise<string | undefined> {
+    for (const name of this.#deps.names) if (await exists(join(this.of(name), id))) return name;
+    return undefined;
+  }
+
+  /**
+   * By hand and not by the runtime's delete, which is a process of 4 ms for the same: it kills what is left, removes the
+   * control group and its state directory. Hooks, which it would run, are in no spec of ours.
+   */
+  async remove({
+    id,
+    bundle,
+    cgroupsPath,
+  }: {
+    readonly id: string;
+    readonly bundle: string | undefined;
+    readonly cgroupsPath: string;
+  }): Promise<void> {
+    await this.#deps.cgroups.remove(cgroupsPath);
+    await Promise.all([
+      ...this.#deps.names.map((name) => rm(join(this.of(name), id), { recursive: true, force: true })),
+      ...(bundle ? bundleFiles.map((name) => rm(join(bundle, name), { force: true })) : []),
+    ]);
+  }
+
+  /** Ends and removes every container, monitor and exec session of this root whose container is not in `known`. */
+  async recover(known: ReadonlySet<string>): Promise<void> {
+    for (const { id, pid } of await this.#monitors()) {
+      if (known.has(id)) continue;
+      this.#deps.log.info('ending a monitor that nobody knows', { id, pid });
+      killIfThere(pid);
+    }
+    for (const name of this.#deps.names)
+      for (const id of await namesIn(this.of(name))) {
+        if (known.has(id)) continue;
+        this.#deps.log.info('removing a container that nobody knows', { id, runtime: name });
+        const bundle = await this.#bundleIn(name, id);
+        const cgroupsPath = bundle && (await this.cgroupsPathIn(bundle, id));
+        await this.remove({ id, bundle, cgroupsPath: cgroupsPath ?? defaultCgroup(id) });
+      }
+    const alive = new Set((await this.#monitors()).map((monitor) => monitor.exec));
+    for (const exec of await namesIn(join(this.#deps.root, 'exec')))
+      if (!alive.has(exec)) await rm(join(this.#deps.root, 'exec', exec), { recursive: true, force: true });
+    await rm(join(this.#deps.root, 'probe'), { recursive: true, force: true });
+  }
+
+  async cgroupsPathIn(bundle: string, id: string): Promise<string> {
+    try {
+      const spec = JSON.parse(await readFile(join(bundle, 'config.json'), 'utf8')) as Spec;
+      return spec.linux.cgroupsPath ?? defaultCgroup(id);
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT' || error instanceof SyntaxError) return defaultCgroup(id);
+      throw error;
+    }
+  }
+
+  /** Where the runtime found the spec, by its own state file: crun's `status`, runc's `state.json`. */
+  async #bundleIn(name: string, id: string): Promise<string | undefined> {
+    const directory = join(this.of(name), id);
+    const [status, state] = await Promise.all([
+      readJson(join(directory, 'status')),
+      readJson(join(directory, 'state.json')),
+    ]);
+    const { bundle } = (status ?? {}) as { bundle?: string };
+    const { config } = (state ?? {}) as { config?: { labels?: readonly string[] } };
+    return bundle ?? config?.labels?.find((label) => label.startsWith('bundle='))?.slice('bundle='.length);
+  }
+
+  /** The monitors of this root that are running, by their command lines. */
+  async #monitors(): Promise<{ pid: number; id: string; exec: string | undefined }[]> {
+    const found: { pid: number; id: string; exec: string | undefined }[] = [];
+    const directory = this.#deps.monitors;
+    for (const name of await readdir('/proc')) {
+      if (!/^\d+$/.test(name)) continue;
+      const words = (await readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '')).split('\0');
+      if (dirname(words[0]!) !== directory || !words.includes(`root=${this.#deps.root}`)) continue;
+      const value = (key: string) => words.find((word) => word.startsWith(`${key}=`))?.slice(key.length + 1);
+      const id = value('id');
+      if (id) found.push({ pid: Number(name), id, exec: value('session') });
+    }
+    return found;
+  }
+}
+
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (codeOf(error) !== 'ESRCH') throw error;
+  }
+}
+
+async function readJson(path: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8'));
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT' || error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+async function namesIn(directory: string): Promise<string[]> {
+  return readdir(directory).catch((error) => {
+    if (codeOf(error) === 'ENOENT') return [];
+    throw error;
+  });
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
