@@ -85,7 +85,9 @@ export function containerRoutes({ containers, system }: ContainerRouteDeps): Rou
 /** The answer is made once for a record and a version. */
 function inspector({ containers, system }: ContainerRouteDeps) {
   const made = new WeakMap<Container, Map<ApiVersion, Buffer>>();
-  const driver = () => system.facts().storageDriver;
+  // Asked for once: all the facts together are dear, and this one cannot change.
+  let storageDriver: string | undefined;
+  const driver = () => (storageDriver ??= system.facts().storageDriver);
   return (request: ApiRequest): Reply | Promise<Reply> => {
     const container = containers.get(name(request));
     if (request.queryText !== '' && queryBoolean(request.query.get('size'))) {

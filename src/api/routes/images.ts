@@ -22,6 +22,9 @@ export interface ImageRouteDeps {
 }
 
 export function imageRoutes({ images, containers, system }: ImageRouteDeps): Route[] {
+  // Asked for once: all the facts together are dear, and this one cannot change.
+  let storageDriver: string | undefined;
+  const driver = () => (storageDriver ??= system.facts().storageDriver);
   const usersOf = (image: Image) =>
     containers.list().flatMap((container) => (container.image === image.id ? [container.id] : []));
   const shape = (request: ApiRequest, image: Image) => ({
@@ -48,7 +51,7 @@ export function imageRoutes({ images, containers, system }: ImageRouteDeps): Rou
     }),
     get('/images/*name/json', async (request) => {
       const image = await images.get(request.params['name']!, readPlatform(request));
-      return json(200, imageInspect(image, shape(request, image), system.facts().storageDriver));
+      return json(200, imageInspect(image, shape(request, image), driver()));
     }),
     get('/images/*name/history', async (request) => {
       const layers = await images.history(request.params['name']!, readPlatform(request));
