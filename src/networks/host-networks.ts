@@ -193,9 +193,8 @@ export class HostNetworks implements Networks {
       this.#ports.claim(endpoint.containerId, endpoint.ports);
     }
     if (endpoints.length > 0) await this.#prepared();
-    // A host on which nothing of ours was left needs no worker yet.
     const isMine = (name: string) => name === this.#deps.config.bridgeName || isVeth(name);
-    if (interfaceNames().some(isMine) || !isEmpty(this.#namespaces)) {
+    if (endpoints.length > 0 || interfaceNames().some(isMine) || !isEmpty(this.#namespaces)) {
       await this.#kernel.call('sweep', { paths: [...paths], veths: endpoints.map(({ id }) => vethOf(id)) });
       if (endpoints.length === 0) await this.#tearDown();
     }
@@ -204,6 +203,7 @@ export class HostNetworks implements Networks {
         .filter(({ ports }) => ports.length > 0)
         .map(({ id, address, ports }) => ({ owner: id, target: address, ports })),
     );
+    this.#kernel.warm();
   }
 
   get(nameOrId: string): NetworkInfo {
@@ -272,8 +272,10 @@ export class HostNetworks implements Networks {
   }
 
   async #prepare(): Promise<void> {
-    const { forwardingEnabled } = await this.#kernel.call('setup', { table: this.#table() });
-    await this.#applyFirewalls(true);
+    const [{ forwardingEnabled }] = await Promise.all([
+      this.#kernel.call('setup', { table: this.#table() }),
+      this.#applyFirewalls(true),
+    ]);
     this.#audit ??= setInterval(() => this.#startAudit(), this.#deps.config.auditMs).unref();
     if (!forwardingEnabled || this.#record.forwardingEnabled) return;
     this.#deps.log.info('ip_forward was off and is on now: containers need it');

@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { codeOf, messageOf } from '../base/errors.ts';
 import { flows, forgetRequest } from '../sys/conntrack.ts';
-import { NetlinkSocket } from '../sys/netlink.ts';
+import { Netlink, type NetlinkSocket } from '../sys/netlink.ts';
 import { generation, Nftables, netfilterProtocol } from '../sys/nftables.ts';
 import type { PublishedPort } from './networks.ts';
 import { Sandboxes, type SandboxRequest } from './sandboxes.ts';
@@ -14,7 +14,7 @@ const udp = 17;
 export class KernelState {
   readonly sandboxes: Sandboxes;
   readonly #config: WorkerConfig;
-  readonly #netfilter = new NetlinkSocket(netfilterProtocol);
+  readonly #netfilter: NetlinkSocket;
   #nftables: Nftables | undefined;
   /** The generation after our last transaction, or undefined when somebody else's came in between. */
   #generation: number | undefined;
@@ -23,12 +23,15 @@ export class KernelState {
 
   constructor(config: WorkerConfig) {
     this.#config = config;
-    this.sandboxes = new Sandboxes(config);
+    const netlink = new Netlink();
+    this.#netfilter = netlink.open(netfilterProtocol);
+    this.sandboxes = new Sandboxes(config, netlink);
     mkdirSync(config.namespaces, { recursive: true, mode: 0o700 });
   }
 
   setup(table: string) {
     const { forwardingEnabled } = this.sandboxes.ensureBridge();
+    this.sandboxes.attach(new Set());
     this.rules(table);
     return { forwardingEnabled };
   }
@@ -69,8 +72,8 @@ export class KernelState {
 
   audit(veths: ReadonlySet<string>): Operations['audit']['out'] {
     const mended: string[] = [];
-    const { created, forwardingEnabled } = this.sandboxes.ensureBridge();
-    if (created) {
+    const { forwardingEnabled } = this.sandboxes.ensureBridge();
+    if (this.sandboxes.portsLost) {
       mended.push(`bridge ${this.#config.bridge}`);
       this.sandboxes.attach(veths);
     }

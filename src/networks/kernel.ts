@@ -42,6 +42,11 @@ export class Kernel implements AsyncDisposable {
     });
   }
 
+  /** Starts the thread ahead of the first call, which otherwise waits until it has loaded. */
+  warm(): void {
+    if (!this.#closed) this.#started().unref();
+  }
+
   #started(): Worker {
     if (this.#worker) return this.#worker;
     const worker = new Worker(entryUrl('networks/worker'), {

@@ -1,7 +1,15 @@
 import { closeSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { codeOf } from '../base/errors.ts';
-import { type Link, NetlinkSocket, nl, parseLink, routeRequests } from '../sys/netlink.ts';
+import {
+  type Link,
+  type Netlink,
+  type NetlinkSocket,
+  nl,
+  parseAddress,
+  parseLink,
+  routeRequests,
+} from '../sys/netlink.ts';
 import { NetworkNamespaces } from '../sys/netns.ts';
 
 export interface BridgeConfig {
@@ -33,40 +41,46 @@ export class Sandboxes implements Disposable {
   readonly #config: BridgeConfig;
   readonly #namespaces = new NetworkNamespaces();
   readonly #home = this.#namespaces.open();
-  readonly #route = new NetlinkSocket(NETLINK_ROUTE);
+  readonly #netlink: Netlink;
+  readonly #route: NetlinkSocket;
   #bridge: number | undefined;
+  #portsLost = false;
 
-  constructor(config: BridgeConfig) {
+  constructor(config: BridgeConfig, netlink: Netlink) {
     this.#config = config;
+    this.#netlink = netlink;
+    this.#route = netlink.open(NETLINK_ROUTE);
   }
 
   /**
    * The bridge is there, up, with its address, and the host forwards for it. Repeating it is cheap and mends what others
    * changed. Gives back whether forwarding was off before.
    */
-  ensureBridge(): { readonly created: boolean; readonly forwardingEnabled: boolean } {
+  ensureBridge(): { readonly forwardingEnabled: boolean } {
     const { bridge, gateway, prefixLength } = this.#config;
     let link = this.#find(bridge);
-    const created = link === undefined;
     if (!link) {
+      this.#portsLost = true;
       this.#route.request(routeRequests.addBridge(bridge, { mac: this.#config.bridgeMac, mtu: this.#config.mtu }));
       link = this.#find(bridge);
       if (!link) throw new Error(`bridge ${bridge} is gone just after it was made`);
     }
     this.#bridge = link.index;
-    this.#route.request(
-      routeRequests.addAddress(link.index, gateway, prefixLength),
+    const missing = [
+      ...(this.#hasAddress(link.index, gateway) ? [] : [routeRequests.addAddress(link.index, gateway, prefixLength)]),
       ...(link.up ? [] : [routeRequests.linkUp(link.index)]),
-    );
+    ];
+    if (missing.length > 0) this.#route.request(...missing);
     // Published ports on 127.0.0.1 are translated and routed to the bridge; on no other interface (S39).
     setSysctl(`net.ipv4.conf.${bridge}.route_localnet`, '1');
     const forwardingEnabled = setSysctl('net.ipv4.ip_forward', '1');
-    return { created, forwardingEnabled };
+    return { forwardingEnabled };
   }
 
   create({ path, wiring, sysctls }: SandboxRequest): void {
+    // Looked up each time: somebody may have deleted it since the last audit.
+    if (wiring && this.#find(this.#config.bridge)?.index !== this.#bridge) this.ensureBridge();
     const bridge = this.#bridge;
-    if (wiring && bridge === undefined) throw new Error('the bridge has not been made');
     // The namespace's file is made first: from then on recovery finds whatever follows.
     writeFileSync(path, '', { flag: 'wx', mode: 0o400 });
     try {
@@ -74,16 +88,16 @@ export class Sandboxes implements Disposable {
         this.#namespaces.pin(path);
         if (wiring && bridge !== undefined) this.#wire(wiring, bridge);
         else {
-          using inside = new NetlinkSocket(NETLINK_ROUTE);
+          using inside = this.#netlink.open(NETLINK_ROUTE);
           inside.request(routeRequests.linkUp(1));
         }
-        for (const [name, value] of Object.entries(sysctls)) setSysctl(name, value);
+        setSysctls(sysctls);
       });
+      if (wiring) this.#setHairpin(wiring.veth);
     } catch (error) {
       this.drop(path);
       throw error;
     }
-    if (wiring) this.#setHairpin(wiring.veth);
   }
 
   /** Runs in the new namespace; `#route` still speaks to the host's. */
@@ -103,7 +117,7 @@ export class Sandboxes implements Disposable {
     }
     // Before the link is up, or it would already have asked for an address of its own. `::1` on loopback stays.
     setSysctl(`net.ipv6.conf.${wiring.interface}.disable_ipv6`, '1', { optional: true });
-    using inside = new NetlinkSocket(NETLINK_ROUTE);
+    using inside = this.#netlink.open(NETLINK_ROUTE);
     const index = find(inside, wiring.interface)?.index;
     if (index === undefined) throw new Error(`no ${wiring.interface} in the new namespace`);
     inside.request(
@@ -121,9 +135,7 @@ export class Sandboxes implements Disposable {
 
   /** In a namespace that exists: what a container asked for that a pooled namespace has not. */
   setSysctls(path: string, sysctls: Readonly<Record<string, string>>): void {
-    this.#namespaces.enter(this.#home, path, () => {
-      for (const [name, value] of Object.entries(sysctls)) setSysctl(name, value);
-    });
+    this.#namespaces.enter(this.#home, path, () => setSysctls(sysctls));
   }
 
   /**
@@ -165,11 +177,17 @@ export class Sandboxes implements Disposable {
     return gone;
   }
 
+  /** The bridge was made, or made again, and `attach` was not called since. */
+  get portsLost(): boolean {
+    return this.#portsLost;
+  }
+
   /** Makes these veths ports of the bridge again, after somebody deleted it. */
   attach(veths: ReadonlySet<string>): void {
     const bridge = this.#bridge;
     if (bridge === undefined) return;
-    for (const link of this.#links()) {
+    this.#portsLost = false;
+    for (const link of veths.size > 0 ? this.#links() : []) {
       if (!veths.has(link.name) || link.master === bridge) continue;
       this.#route.request(routeRequests.setMaster(link.index, bridge));
       this.#route.request(routeRequests.hairpin(link.index));
@@ -180,6 +198,14 @@ export class Sandboxes implements Disposable {
     const link = this.#find(this.#config.bridge);
     this.#bridge = undefined;
     if (link) this.#route.request(routeRequests.deleteLink(link.index));
+  }
+
+  #hasAddress(index: number, address: string): boolean {
+    return this.#route
+      .request(routeRequests.addresses())
+      .filter(({ type }) => type === nl.RTM_NEWADDR)
+      .map(({ body }) => parseAddress(body))
+      .some((found) => found.index === index && found.address === address);
   }
 
   #find(name: string): Link | undefined {
@@ -213,6 +239,15 @@ function find(socket: NetlinkSocket, name: string): Link | undefined {
     if (codeOf(error) === 'ENODEV') return undefined;
     throw error;
   }
+}
+
+function setSysctls(sysctls: Readonly<Record<string, string>>): void {
+  for (const [name, value] of Object.entries(sysctls))
+    try {
+      setSysctl(name, value);
+    } catch (error) {
+      throw new Error(`sysctl ${name}=${value} could not be set: ${codeOf(error)}`, { cause: error });
+    }
 }
 
 /**

@@ -190,6 +190,13 @@ export const routeRequests = {
     subject: `address ${address}/${prefixLength}`,
   }),
 
+  addresses: (): NetlinkRequest => ({
+    type: nl.RTM_GETADDR,
+    flags: nl.NLM_F_DUMP,
+    body: addressHeader(0, 0),
+    subject: 'addresses',
+  }),
+
   addDefaultRoute: (index: number, gateway: string): NetlinkRequest => ({
     type: nl.RTM_NEWROUTE,
     flags: nl.NLM_F_CREATE | nl.NLM_F_EXCL,
@@ -232,6 +239,12 @@ export function parseLink(body: Buffer): Link {
     if (type === nl.IFLA_MASTER) master = value.readUInt32LE();
   }
   return { index: body.readInt32LE(4), name, master, up: (body.readUInt32LE(8) & nl.IFF_UP) !== 0 };
+}
+
+/** An IPv4 address of a link, in the answer to `addresses`. */
+export function parseAddress(body: Buffer): { readonly index: number; readonly address: string } {
+  const local = [...attributes(body.subarray(8))].find(({ type }) => type === nl.IFA_LOCAL);
+  return { index: body.readUInt32LE(4), address: local ? [...local.value].join('.') : '' };
 }
 
 export function* attributes(bytes: Buffer): Generator<{ readonly type: number; readonly value: Buffer }> {
@@ -277,39 +290,47 @@ export function* decode(bytes: Buffer): Generator<NetlinkMessage> {
   }
 }
 
+/** The calls of netlink(7), bound once for a thread, and a buffer for answers that all its sockets share. */
+export class Netlink {
+  readonly socket = libc().func('int socket(int, int, int)');
+  readonly close = libc().func('int close(int)');
+  readonly send = libc().func('long send(int, const uint8_t*, size_t, int)');
+  readonly receive = libc().func('long recv(int, uint8_t*, size_t, int)');
+  readonly buffer = Buffer.alloc(64 * 1024);
+
+  open(protocol: number): NetlinkSocket {
+    return new NetlinkSocket(this, protocol);
+  }
+}
+
 /**
  * netlink(7): a socket that belongs to the network namespace in which it was made, whichever thread uses it later.
  * Calls block while the kernel's lock is held by others: not for the main thread.
  */
 export class NetlinkSocket implements Disposable {
+  readonly #native: Netlink;
   readonly #fd: number;
-  readonly #close = libc().func('int close(int)');
-  readonly #send = libc().func('long send(int, const uint8_t*, size_t, int)');
-  readonly #receive = libc().func('long recv(int, uint8_t*, size_t, int)');
-  readonly #buffer = Buffer.alloc(64 * 1024);
   #sequence = 1;
 
-  constructor(protocol: number) {
-    this.#fd = check(
-      'socket',
-      'AF_NETLINK',
-      libc().func('int socket(int, int, int)')(AF_NETLINK, SOCK_RAW_CLOEXEC, protocol),
-    );
+  constructor(native: Netlink, protocol: number) {
+    this.#native = native;
+    this.#fd = check('socket', 'AF_NETLINK', native.socket(AF_NETLINK, SOCK_RAW_CLOEXEC, protocol));
   }
 
   /** Sends all in one message and waits for every answer. Throws the first refusal; later requests may have been done. */
   request(...requests: NetlinkRequest[]): NetlinkMessage[] {
+    const { receive, buffer } = this.#native;
     const first = this.#sequence;
     this.#sequence += requests.length;
     const bytes = encode(requests, first);
-    check('send', requests[0]?.subject ?? 'netlink', this.#send(this.#fd, bytes, bytes.length, 0));
+    check('send', requests[0]?.subject ?? 'netlink', this.#native.send(this.#fd, bytes, bytes.length, 0));
 
     const answers: NetlinkMessage[] = [];
     const waiting = new Set(requests.keys());
     let failed: SyscallError | undefined;
     while (waiting.size > 0) {
-      const length = check('recv', 'netlink', this.#receive(this.#fd, this.#buffer, this.#buffer.length, 0));
-      for (const message of decode(this.#buffer.subarray(0, length))) {
+      const length = check('recv', 'netlink', receive(this.#fd, buffer, buffer.length, 0));
+      for (const message of decode(buffer.subarray(0, length))) {
         const at = message.sequence - first;
         // The late answer of a request that was given up.
         if (at < 0 || at >= requests.length) continue;
@@ -326,7 +347,7 @@ export class NetlinkSocket implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#close(this.#fd);
+    this.#native.close(this.#fd);
   }
 }
 
