@@ -1,5 +1,5 @@
-import { rmSync } from 'node:fs';
 import type { Task, TaskExit } from '../runtime/runtime.ts';
+import { removeBundle } from './bundle.ts';
 import { type ContainerRecord, isRunning } from './record.ts';
 import { forget } from './remove.ts';
 import type { Room } from './room.ts';
@@ -8,6 +8,7 @@ import { millisecondsOf, now } from './time.ts';
 
 /** From a start, or from an adoption: the exit is recorded, told, and what was held is released. */
 export function supervise(room: Room, { id }: ContainerRecord, task: Task): void {
+  room.held.add(id);
   const live = {
     task,
     ended: task.exited.then((exit) => ended(room, id, task, exit)),
@@ -72,7 +73,8 @@ async function releaseTask(
     room.deps.snapshots.unmount(id, room.rootfs(id)),
   ]);
   for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
-  rmSync(room.bundle(id), { recursive: true, force: true });
+  removeBundle(room, id);
+  room.held.delete(id);
 }
 
 /** Nothing was left behind by the start; what is known of it is why. */

@@ -1,8 +1,8 @@
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Endpoint } from '../networks/networks.ts';
 import type { Task, TaskExit } from '../runtime/runtime.ts';
+import { removeBundle } from './bundle.ts';
 import { scheduleRestart, supervise } from './exits.ts';
 import { type ContainerRecord, createdState, isRunning } from './record.ts';
 import { forget, type Garbage, sweep } from './remove.ts';
@@ -53,7 +53,7 @@ export async function recover(room: Room): Promise<void> {
     const live = adopted.get(id);
     const record = live ? container : withoutTask(container, exits.get(id));
     const name = room.store.isNamed(record.name) ? `${record.name}_${id.slice(0, 12)}` : record.name;
-    if (!live) rmSync(room.bundle(id), { recursive: true, force: true });
+    if (!live && started.has(id)) await clearBundle(room, id);
     // Without its snapshot a create was cut short, and nobody was told of this container.
     if (!prepared.has(id) && !live) {
       if (!existsSync(room.directory(id)) || record.state.startedAt === never) {
@@ -81,7 +81,10 @@ export async function recover(room: Room): Promise<void> {
     room.write([{ kind: recordKind, key: record.id, value: undefined }], record.id);
     await sweep(room, { id: record.id, volumes: [] });
   }
-  for (const left of garbage.values()) await sweep(room, left as Garbage);
+  for (const left of garbage.values() as Iterable<Garbage>) {
+    if (started.has(left.id)) await clearBundle(room, left.id);
+    await sweep(room, left);
+  }
   await removeStrangers(room, prepared);
 
   for (const container of room.store.list())
@@ -129,10 +132,16 @@ function wasStarted({ state }: ContainerRecord): boolean {
 async function removeStrangers(room: Room, prepared: ReadonlySet<string>): Promise<void> {
   const { deps, store } = room;
   const known = (id: string) => store.byId(id) !== undefined;
-  for (const id of prepared) if (/^[0-9a-f]{64}$/.test(id) && !known(id)) await deps.snapshots.remove(id);
-  for (const [folder, names] of [deps.root, deps.runDir].map((path) => [path, readdirSync(path)] as const))
-    for (const id of names)
-      if (/^[0-9a-f]{64}$/.test(id) && !known(id)) await rm(join(folder, id), { recursive: true, force: true });
+  const strange = (id: string) => /^[0-9a-f]{64}$/.test(id) && !known(id);
+  for (const id of readdirSync(deps.runDir).filter(strange)) await clearBundle(room, id);
+  for (const id of [...prepared].filter(strange)) await deps.snapshots.remove(id);
+  for (const id of readdirSync(deps.root).filter(strange))
+    await rm(room.directory(id), { recursive: true, force: true });
+}
+
+async function clearBundle(room: Room, id: string): Promise<void> {
+  await room.deps.snapshots.unmount(id, room.rootfs(id));
+  removeBundle(room, id);
 }
 
 /** `always` comes back at a start of the engine even when it was stopped by hand, `unless-stopped` not. */

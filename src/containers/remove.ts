@@ -1,6 +1,7 @@
-import { rmSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { rm, rmdir, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
 import { EngineError } from '../base/errors.ts';
+import { removeBundle } from './bundle.ts';
 import { cancelRestart, closePending } from './exits.ts';
 import { type ContainerRecord, isRunning } from './record.ts';
 import { garbageKind, type Room, recordKind } from './room.ts';
@@ -98,12 +99,13 @@ export async function forget(
 /** Safe to repeat, also when half of it was done before a crash. */
 export async function sweep(room: Room, { id, volumes }: Garbage): Promise<void> {
   const { snapshots, networks, volumes: store, database } = room.deps;
-  await Promise.all([
-    networks.close(id),
-    snapshots.unmount(id, room.rootfs(id)).then(() => snapshots.remove(id)),
-    rm(room.directory(id), { recursive: true, force: true }),
-  ]);
-  rmSync(room.bundle(id), { recursive: true, force: true });
+  if (room.held.has(id)) {
+    // Its release failed: once more, before the snapshot goes.
+    await Promise.all([networks.close(id), snapshots.unmount(id, room.rootfs(id))]);
+    removeBundle(room, id);
+    room.held.delete(id);
+  }
+  await Promise.all([snapshots.remove(id), removeDirectory(room.directory(id), `${id}-json.log`)]);
   // Another container may have been given it by --volumes-from.
   const used = (name: string) => room.store.list().some(({ mounts }) => mounts.some((mount) => mount.Name === name));
   for (const name of volumes)
@@ -112,4 +114,14 @@ export async function sweep(room: Room, { id, volumes }: Garbage): Promise<void>
         if (!(error instanceof EngineError && error.kind === 'conflict')) throw error;
       });
   await database.write([{ kind: garbageKind, key: id, value: undefined }], { durable: false });
+}
+
+/** Two calls where a walk would take ten: nearly always the log is all there is. */
+async function removeDirectory(path: string, log: string): Promise<void> {
+  try {
+    await unlink(join(path, log)).catch(() => {});
+    await rmdir(path);
+  } catch {
+    await rm(path, { recursive: true, force: true });
+  }
 }

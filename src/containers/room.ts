@@ -71,6 +71,8 @@ export class Room {
   /** What is released after an answer, in order for each container. A start waits for it, a remove does not. */
   readonly cleanup = new KeyedQueue();
   readonly live = new Map<string, Live>();
+  /** Those with a mount, a network or a bundle: from their start until it is released. */
+  readonly held = new Set<string>();
   /** Attached before the start. */
   readonly pending = new Map<string, Set<PendingAttach>>();
   /** Being removed: a second remove is told so. */

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { hostname as hostsName } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +11,7 @@ import { containerEnv } from '../runtime/spec/env.ts';
 import { type ContainerMount, noDevices, type SpecNamespaces } from '../runtime/spec/input.ts';
 import { tmpfsOptions } from '../runtime/spec/mounts.ts';
 import { resolveUser } from '../runtime/spec/user.ts';
+import { removeBundle } from './bundle.ts';
 import { afterStartFailure, supervise } from './exits.ts';
 import { makeDirectoryInside, withDirectoryInside } from './inside.ts';
 import { logTarget } from './log-config.ts';
@@ -72,7 +73,7 @@ async function launch(room: Room, container: ContainerRecord): Promise<Task> {
 
   // On a tmpfs, so that these calls do not block.
   mkdirSync(rootfs, { recursive: true, mode: 0o700 });
-  undo.defer(() => rmSync(bundle, { recursive: true, force: true }));
+  undo.defer(() => removeBundle(room, id));
 
   const [mounted, opened, sources] = await Promise.allSettled([
     deps.snapshots.mount(id, rootfs).then(() => undo.defer(() => deps.snapshots.unmount(id, rootfs))),

@@ -25,7 +25,9 @@ export interface ComposedOptions {
 }
 
 export class Composed implements AsyncDisposable {
-  readonly base = mkdtempSync(join(tmpdir(), 'berth-engine-'));
+  readonly base = mkdtempSync(join(tmpdir(), 'berth-rooms-'));
+  /** On a tmpfs, as /run is. */
+  readonly runDir = mkdtempSync('/dev/shm/berth-rooms-');
   readonly lines: string[] = [];
   readonly #options: ComposedOptions;
   engine!: Awaited<ReturnType<typeof openEngine>>;
@@ -49,7 +51,7 @@ export class Composed implements AsyncDisposable {
     const { runtime = '', snapshotter = 'auto' } = this.#options;
     const flags = {
       root: join(this.base, 'root'),
-      runDir: join(this.base, 'run'),
+      runDir: this.runDir,
       cgroupParent: `/berth-test-${process.pid}`,
       defaultRuntime: runtime,
       snapshotter,
@@ -79,6 +81,7 @@ export class Composed implements AsyncDisposable {
       await this.containers.remove(id, { force: true, volumes: true, link: false }).catch(() => {});
     await this.containers.idle();
     await this.stop();
-    rmSync(this.base, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+    for (const path of [this.base, this.runDir])
+      rmSync(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
   }
 }
