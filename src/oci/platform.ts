@@ -32,7 +32,7 @@ export function hostPlatform(): Platform {
 /** `os/arch[/variant]`, `arch`, or `os`; undefined when the text is none of these. */
 export function parsePlatform(text: string): Platform | undefined {
   const parts = text.toLowerCase().split('/');
-  if (parts.length > 3 || parts.some((part) => !/^[a-z0-9_.-]+$/.test(part))) return undefined;
+  if (parts.length > 3 || parts.some((part) => !/^[a-z0-9][a-z0-9_.-]*$/.test(part))) return undefined;
   const known = (name: string) => aliases[name] ?? name;
   if (parts.length === 1) {
     if (parts[0] === 'linux') return hostPlatform();
@@ -59,7 +59,7 @@ export function platformScore(wanted: Platform, offered: Platform): number {
   if (want.os !== offer.os || want.architecture !== offer.architecture) return 0;
   if ((want.variant ?? '') === (offer.variant ?? '')) return 100;
   // An arm machine runs what was made for an older arm.
-  if (want.architecture === 'arm' && want.variant && offer.variant && offer.variant < want.variant)
-    return 50 + Number(offer.variant.slice(1));
+  if (want.architecture === 'arm' && want.variant && /^v\d$/.test(offer.variant ?? '') && offer.variant! < want.variant)
+    return 50 + Number(offer.variant!.slice(1));
   return want.variant && offer.variant ? 0 : 10;
 }
