@@ -1,6 +1,6 @@
 /** All rooms of the engine composed in this process on folders of their own, for tests that drive rooms without the API. */
 import { execFileSync } from 'node:child_process';
-import { createReadStream, mkdtempSync, rmSync } from 'node:fs';
+import { createReadStream, existsSync, mkdtempSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createLog } from '../../src/base/log.ts';
@@ -20,20 +20,39 @@ export function ownNetwork(): void {
 }
 
 export interface ComposedOptions {
+  /** Of another process, which was killed; made anew where nothing is said. */
+  readonly places?: Places;
   readonly runtime?: string;
   readonly snapshotter?: string;
 }
 
-export class Composed implements AsyncDisposable {
-  readonly base = mkdtempSync(join(tmpdir(), 'berth-rooms-'));
+export interface Places {
+  readonly base: string;
   /** On a tmpfs, as /run is. */
-  readonly runDir = mkdtempSync('/dev/shm/berth-rooms-');
+  readonly runDir: string;
+  /** Below the root of the cgroup tree. */
+  readonly cgroup: string;
+}
+
+export function newPlaces(): Places {
+  return {
+    base: mkdtempSync(join(tmpdir(), 'berth-rooms-')),
+    runDir: mkdtempSync('/dev/shm/berth-rooms-'),
+    cgroup: `berth-test-${process.pid}`,
+  };
+}
+
+export class Composed implements AsyncDisposable {
+  readonly base: string;
+  readonly runDir: string;
+  readonly cgroup: string;
   readonly lines: string[] = [];
   readonly #options: ComposedOptions;
   engine!: Awaited<ReturnType<typeof openEngine>>;
 
   private constructor(options: ComposedOptions) {
     this.#options = options;
+    ({ base: this.base, runDir: this.runDir, cgroup: this.cgroup } = options.places ?? newPlaces());
   }
 
   static async open(options: ComposedOptions = {}): Promise<Composed> {
@@ -52,7 +71,7 @@ export class Composed implements AsyncDisposable {
     const flags = {
       root: join(this.base, 'root'),
       runDir: this.runDir,
-      cgroupParent: `/berth-test-${process.pid}`,
+      cgroupParent: `/${this.cgroup}`,
       defaultRuntime: runtime,
       snapshotter,
     };
@@ -81,6 +100,10 @@ export class Composed implements AsyncDisposable {
       await this.containers.remove(id, { force: true, volumes: true, link: false }).catch(() => {});
     await this.containers.idle();
     await this.stop();
+    for (const tree of readdirSync('/sys/fs/cgroup')) {
+      const path = join('/sys/fs/cgroup', tree, this.cgroup);
+      if (existsSync(path)) rmdirSync(path);
+    }
     for (const path of [this.base, this.runDir])
       rmSync(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
   }
