@@ -198,8 +198,10 @@ export class ApiServer {
 
   #failed(error: unknown, message: IncomingMessage): Reply {
     const status = statusOfError(error);
-    if (status >= 500 && status !== 501)
-      this.#log.error('request failed', { method: message.method, path: message.url, status, error });
+    if (status === 500) this.#log.error('request failed', { method: message.method, path: message.url, error });
+    // Something outside that does not answer, such as a registry.
+    else if (status === 503 && error instanceof Error && error.cause !== undefined)
+      this.#log.warn('request failed', { method: message.method, path: message.url, error });
     const asked = /^\/v([0-9.]+)\//.exec(message.url ?? '')?.[1];
     const version = asked === undefined ? undefined : parseVersion(asked);
     if (version !== undefined && version < minVersion) return text(400, `${messageOf(error)}\n`);
@@ -287,7 +289,7 @@ export class ApiServer {
       await match.route.upgrade(request, socket, head);
     } catch (error) {
       const status = statusOfError(error);
-      if (status >= 500)
+      if (status === 500)
         this.#log.error('request failed', { method: message.method, path: message.url, status, error });
       const body = jsonText({ message: messageOf(error) });
       socket.write(

@@ -82,9 +82,9 @@ export function containerRoutes({ containers, system }: ContainerRouteDeps): Rou
   ];
 }
 
-/** The answer is made once for a record and a version. */
+/** The answer is made once for a record and a version. As a string: node then sends it in one piece with its head. */
 function inspector({ containers, system }: ContainerRouteDeps) {
-  const made = new WeakMap<Container, Map<ApiVersion, Buffer>>();
+  const made = new WeakMap<Container, Map<ApiVersion, string>>();
   // Asked for once: all the facts together are dear, and this one cannot change.
   let storageDriver: string | undefined;
   const driver = () => (storageDriver ??= system.facts().storageDriver);
@@ -101,7 +101,7 @@ function inspector({ containers, system }: ContainerRouteDeps) {
     if (!versions) made.set(container, (versions = new Map()));
     let body = versions.get(request.version);
     if (!body) {
-      body = Buffer.from(jsonText(containerInspect(container, request.version, driver())));
+      body = jsonText(containerInspect(container, request.version, driver()));
       versions.set(request.version, body);
     }
     return jsonBytes(body);

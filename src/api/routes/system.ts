@@ -98,7 +98,7 @@ function versionReply(system: SystemInfo, { berth, engine, commit, built }: Vers
   };
 }
 
-async function diskUsage({ containers, images, volumes, system }: SystemRouteDeps, request: ApiRequest) {
+async function diskUsage({ containers, images, volumes }: SystemRouteDeps, request: ApiRequest) {
   const { query, version } = request;
   const types = query.getAll('type');
   for (const type of types)
@@ -129,7 +129,8 @@ async function diskUsage({ containers, images, volumes, system }: SystemRouteDep
       })
     : null;
   return json(200, {
-    LayersSize: wants('image') ? system.facts().layersSize : 0,
+    // Counted as the images' own sizes are: clients subtract what is in use from it.
+    LayersSize: (pictures ?? []).reduce((sum, { Size }) => sum + Size, 0),
     Images: pictures,
     Containers: listed,
     Volumes: wants('volume')
