@@ -108,7 +108,7 @@ async function writeTar(
         `the layer grows from ${compressed} to more than ${size} bytes: a decompression bomb`,
       );
     }
-    if (size > nextCheck) {
+    if (limits.reserveBytes > 0 && size > nextCheck) {
       const left = freeBytes(directory);
       if (left - piece.length < limits.reserveBytes) throw diskFull(directory, left, limits.reserveBytes);
       nextCheck = size + Math.min(checkDiskEvery, left - limits.reserveBytes - piece.length);

@@ -21,7 +21,8 @@ export interface LayerMountsDeps {
   readonly calls: MountCalls;
   readonly log: Log;
   readonly directoryOf: (diffId: Digest) => string;
-  readonly directIo: boolean;
+  /** Whether to read past the page cache of the tar; asked at each mount. */
+  readonly directIo: (diffId: Digest) => boolean;
   /** How long an unused mount stays, so that runs in a row make only the overlay's. */
   readonly lingerMs: number;
 }
@@ -109,7 +110,7 @@ export class LayerMounts {
       calls.mountNew({
         type: 'erofs',
         target: path,
-        options: directIo ? [...options, ['directio', true]] : options,
+        options: directIo(diffId) ? [...options, ['directio', true]] : options,
         flags: layerFlags,
       });
     } catch (error) {
