@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { arch } from 'node:os';
 import { join } from 'node:path';
-import { writeFileAtomic } from '../base/atomic-file.ts';
 import { codeOf } from '../base/errors.ts';
 import type { Seccomp, Spec } from '../oci/runtime-spec.ts';
 
@@ -48,7 +47,10 @@ export class SeccompCache {
     const program = await readFile(path);
     if (!isProgram(program)) return;
     await mkdir(this.#directory, { recursive: true, mode: 0o700 });
-    await writeFileAtomic(join(this.#directory, key), Buffer.concat([checksum(program), program]));
+    // Not synced: a start waits for this, and what power loss spoils the checksum finds.
+    const beside = join(this.#directory, `${key}.${process.pid}.tmp`);
+    await writeFile(beside, Buffer.concat([checksum(program), program]), { mode: 0o600 });
+    await rename(beside, join(this.#directory, key));
     this.#remember(key, program);
   }
 
