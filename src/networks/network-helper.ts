@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, rmSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { entryUrl } from '../base/entry.ts';
-import { codeOf, EngineError, messageOf } from '../base/errors.ts';
+import { EngineError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
-import { type HelperAnswer, type HelperRequest, helperVersion, type Reservation } from './helper-protocol.ts';
+import { HelperConnection, HelperLost, type HelperQuestion } from './helper-connection.ts';
+import { type HelperAnswer, helperVersion, type Reservation } from './helper-protocol.ts';
 import type { PublishedPort } from './networks.ts';
 
 /** The host refused to give a port to the helper: EADDRINUSE, EADDRNOTAVAIL, EACCES. */
@@ -29,20 +29,11 @@ export interface NetworkHelperDeps {
   readonly log: Log;
 }
 
-type Request = HelperRequest extends infer R ? (R extends { id: number } ? Omit<R, 'id'> : never) : never;
-
-interface Waiting {
-  readonly resolve: (answer: HelperAnswer) => void;
-  readonly reject: (error: Error) => void;
-}
-
 /** The engine's side of the network helper: finds the one that runs, or starts one, and tells it what to hold. */
 export class NetworkHelper implements AsyncDisposable {
   readonly #deps: NetworkHelperDeps;
   readonly #wanted = new Map<string, Reservation>();
-  readonly #waiting = new Map<number, Waiting>();
-  #socket: Promise<Socket> | undefined;
-  #next = 1;
+  #connection: Promise<HelperConnection> | undefined;
   #closed = false;
 
   constructor(deps: NetworkHelperDeps) {
@@ -68,7 +59,8 @@ export class NetworkHelper implements AsyncDisposable {
     if (reservations.length === 0) {
       const found = await this.#find();
       if (!found) return;
-      this.#socket = Promise.resolve(found);
+      this.#adopt(found);
+      this.#connection = Promise.resolve(found);
     }
     await this.#restore();
   }
@@ -82,81 +74,60 @@ export class NetworkHelper implements AsyncDisposable {
     }
   }
 
-  async #ask(request: Request): Promise<HelperAnswer> {
+  /** Asked again of the next helper when this one ends meanwhile: every request may be repeated. */
+  async #ask(question: HelperQuestion): Promise<HelperAnswer> {
     if (this.#closed) throw new EngineError('unavailable', 'network helper: the engine is shutting down');
-    this.#socket ??= this.#open();
-    const socket = await this.#socket;
-    const id = this.#next++;
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject });
-      socket.ref();
-      socket.write(`${JSON.stringify({ id, ...request })}\n`);
-    });
-  }
-
-  async #open(): Promise<Socket> {
     try {
-      const found = await this.#find();
-      if (found) return found;
-      this.#spawn();
-      const until = Date.now() + 10_000;
-      while (Date.now() < until) {
-        await sleep(3);
-        const socket = await this.#find();
-        if (socket) return socket;
-      }
-      throw new EngineError('unavailable', `the network helper did not start: see ${this.#deps.logPath}`);
+      return await (await this.#connected()).ask(question);
     } catch (error) {
-      this.#socket = undefined;
-      throw error;
+      if (!(error instanceof HelperLost) || this.#closed) throw error;
+      return (await this.#connected()).ask(question);
     }
   }
 
-  /** A connection to the helper that runs, or undefined. One of another version is told to end. */
-  async #find(): Promise<Socket | undefined> {
-    const socket = await dial(this.#deps.socketPath);
-    if (!socket) return undefined;
-    this.#listen(socket);
-    const id = this.#next++;
-    const { version } = await new Promise<HelperAnswer>((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject });
-      socket.write(`${JSON.stringify({ id, op: 'hello' })}\n`);
+  #connected(): Promise<HelperConnection> {
+    this.#connection ??= this.#open().catch((error) => {
+      this.#connection = undefined;
+      throw error;
     });
-    if (version === helperVersion) return socket;
-    socket.end(`${JSON.stringify({ id: this.#next++, op: 'quit' })}\n`);
-    await new Promise((resolve) => socket.once('close', resolve));
+    return this.#connection;
+  }
+
+  async #open(): Promise<HelperConnection> {
+    let connection = await this.#find();
+    if (!connection) this.#spawn();
+    const until = Date.now() + startTimeoutMs;
+    while (!connection && Date.now() < until) {
+      await sleep(3);
+      connection = await this.#find();
+    }
+    if (!connection)
+      throw new EngineError('unavailable', `the network helper did not start: see ${this.#deps.logPath}`);
+    this.#adopt(connection);
+    return connection;
+  }
+
+  /** The helper that runs, or undefined. One that an engine of another version left is told to end. */
+  async #find(): Promise<HelperConnection | undefined> {
+    const connection = await HelperConnection.open(this.#deps.socketPath);
+    if (!connection) return undefined;
+    const { version } = await connection.ask({ op: 'hello' });
+    if (version === helperVersion) return connection;
+    await connection.ask({ op: 'quit' });
+    await connection.closed;
     return undefined;
   }
 
-  #listen(socket: Socket): void {
-    let rest = '';
-    socket.setEncoding('utf8');
-    socket.on('data', (data: string) => {
-      const lines = (rest + data).split('\n');
-      rest = lines.pop() ?? '';
-      for (const line of lines) {
-        const answer: HelperAnswer = JSON.parse(line);
-        const waiting = this.#waiting.get(answer.id);
-        this.#waiting.delete(answer.id);
-        if (this.#waiting.size === 0) socket.unref();
-        waiting?.resolve(answer);
-      }
+  /** When it ends, killed by a person or for want of memory, another one takes its place at once. */
+  #adopt(connection: HelperConnection): void {
+    void connection.closed.then(() => {
+      this.#connection = undefined;
+      if (this.#closed || this.#wanted.size === 0) return;
+      this.#deps.log.warn('the network helper ended; another one is started');
+      this.#restore().catch((error) =>
+        this.#deps.log.error('published ports could not be held', { reason: messageOf(error) }),
+      );
     });
-    socket.on('error', () => {});
-    socket.on('close', () => this.#lost());
-  }
-
-  /** It was killed, by a person or for want of memory: another one takes its place at once. */
-  #lost(): void {
-    this.#socket = undefined;
-    const waiting = [...this.#waiting.values()];
-    this.#waiting.clear();
-    for (const { reject } of waiting) reject(new EngineError('unavailable', 'the network helper ended'));
-    if (this.#closed || this.#wanted.size === 0) return;
-    this.#deps.log.warn('the network helper ended; another one is started');
-    this.#restore().catch((error) =>
-      this.#deps.log.error('published ports could not be held', { reason: messageOf(error) }),
-    );
   }
 
   #spawn(): void {
@@ -188,21 +159,9 @@ export class NetworkHelper implements AsyncDisposable {
   /** The helper goes on holding what it holds. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
-    const socket = await this.#socket?.catch(() => undefined);
-    socket?.destroy();
+    const connection = await this.#connection?.catch(() => undefined);
+    connection?.close();
   }
 }
 
-function dial(path: string): Promise<Socket | undefined> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(path);
-    socket.once('connect', () => {
-      socket.removeAllListeners('error');
-      resolve(socket);
-    });
-    socket.once('error', (error) => {
-      if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ECONNREFUSED') resolve(undefined);
-      else reject(error);
-    });
-  });
-}
+const startTimeoutMs = 10_000;
