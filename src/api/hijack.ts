@@ -34,9 +34,23 @@ export function refuseAttach(socket: Socket, error: unknown): void {
 export async function readTakenBody(request: ApiRequest, socket: Socket, head: Buffer): Promise<unknown> {
   if (request.header('transfer-encoding') !== undefined)
     throw new HttpError(411, 'a request that is upgraded must give the Content-Length of its body');
-  const length = Number(request.header('content-length') ?? 0);
+  if (lengthOf(request) > 0) request.checkJson();
+  const body = await takeBody(request, socket, head);
+  return body.length === 0 ? undefined : parseJson(body.toString());
+}
+
+/** Some clients (dockerode) send their options as a body with an attach too: that is not stdin. */
+export async function skipTakenBody(request: ApiRequest, socket: Socket, head: Buffer): Promise<void> {
+  await takeBody(request, socket, head);
+}
+
+function lengthOf(request: ApiRequest): number {
+  return Number(request.header('content-length') ?? 0);
+}
+
+async function takeBody(request: ApiRequest, socket: Socket, head: Buffer): Promise<Buffer> {
+  const length = lengthOf(request);
   if (length > maxJsonBytes) throw tooLarge();
-  if (length > 0) request.checkJson();
   const chunks = [head];
   let size = head.length;
   while (size < length) {
@@ -47,7 +61,7 @@ export async function readTakenBody(request: ApiRequest, socket: Socket, head: B
   }
   const all = Buffer.concat(chunks);
   if (size > length) socket.unshift(all.subarray(length));
-  return length === 0 ? undefined : parseJson(all.subarray(0, length).toString());
+  return all.subarray(0, length);
 }
 
 function more(socket: Socket): Promise<Buffer | undefined> {

@@ -241,6 +241,22 @@ test('attach switches protocols, carries stdin with half-close, and loses no out
   assert.ok(text.endsWith('xthe end'));
 });
 
+test('a body that comes with an attach is not stdin', async () => {
+  const { stream, input } = fakeAttach();
+  const container = fakeContainer({}, { Image: 'x', OpenStdin: true });
+  await using engine = await serve({ containers: { get: () => container, attach: async () => stream } });
+  const socket = connect({ path: engine.path, allowHalfOpen: true });
+  socket.write(
+    'POST /containers/web/attach?stream=1&stdin=1 HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{"stream":',
+  );
+  await sleep(20);
+  socket.end('true}stdin');
+  let heard = '';
+  for await (const chunk of input) heard += String(chunk);
+  assert.equal(heard, 'stdin');
+  socket.destroy();
+});
+
 test('the content type of attach follows terminal and version', async () => {
   for (const [version, tty, type] of [
     ['1.41', false, 'raw'],

@@ -3,7 +3,7 @@ import type { AttachOptions, Container, Containers, LogOptions } from '../../con
 import { parseDetachKeys } from '../../protocol/detach-keys.ts';
 import { queryBoolean } from '../../protocol/query.ts';
 import { readMoment } from '../../protocol/time.ts';
-import { join, rawStream, refuseAttach, streamType, switchProtocols } from '../hijack.ts';
+import { join, rawStream, refuseAttach, skipTakenBody, streamType, switchProtocols } from '../hijack.ts';
 import { stream } from '../reply.ts';
 import type { ApiRequest } from '../request.ts';
 import { get, post, type Route } from '../router.ts';
@@ -23,10 +23,10 @@ export function streamRoutes({ containers }: { readonly containers: Containers }
       },
       async (request, socket, head) => {
         try {
+          await skipTakenBody(request, socket, head);
           const container = containers.get(request.params['id']!);
           const options = attachOptions(request, container);
           const attached = await containers.attach(container.id, options);
-          if (head.length > 0) socket.unshift(head);
           switchProtocols(socket, streamType(request, container.config.Tty));
           join(attached, socket, { stdin: options.stdin });
         } catch (error) {
