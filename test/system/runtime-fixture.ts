@@ -1,14 +1,15 @@
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Log, silentLog } from '../../src/base/log.ts';
 import type { Seccomp, Spec } from '../../src/oci/runtime-spec.ts';
 import { buildMonitor } from '../../src/runtime/build-monitor.ts';
+import { Cgroups } from '../../src/runtime/cgroups.ts';
 import { OciRuntime } from '../../src/runtime/oci-runtime.ts';
 import type { Task, TaskRequest } from '../../src/runtime/runtime.ts';
 
 /** A place for a runtime, with a root file system of busybox. Removed with everything in it. */
-export class Place implements Disposable {
+export class Place implements AsyncDisposable {
   readonly path = mkdtempSync(join(tmpdir(), 'berth-runtime-'));
   readonly rootfs = join(this.path, 'rootfs');
   #count = 0;
@@ -57,7 +58,17 @@ export class Place implements Disposable {
     };
   }
 
-  [Symbol.dispose](): void {
+  /** Also ends what a test that failed left running. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const runtime = await this.open();
+    await runtime.recover(new Set());
+    await runtime[Symbol.asyncDispose]();
+    for (const parent of new Cgroups().directories('/berth-test'))
+      try {
+        rmdirSync(parent);
+      } catch {
+        // not there, or another test's groups are in it
+      }
     rmSync(this.path, { recursive: true, force: true });
   }
 }

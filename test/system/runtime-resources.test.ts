@@ -8,7 +8,7 @@ const place = new Place();
 const runtime = await place.open();
 after(async () => {
   await runtime[Symbol.asyncDispose]();
-  place[Symbol.dispose]();
+  await place[Symbol.asyncDispose]();
 });
 
 const output = { stdin: false, stdout: true, stderr: true };

@@ -11,7 +11,7 @@ const runtime = await place.open();
 const cgroups = new Cgroups();
 after(async () => {
   await runtime[Symbol.asyncDispose]();
-  place[Symbol.dispose]();
+  await place[Symbol.asyncDispose]();
 });
 
 const output = { stdin: false, stdout: true, stderr: true };

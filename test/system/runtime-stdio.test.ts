@@ -10,7 +10,7 @@ const place = new Place();
 const runtime = await place.open();
 after(async () => {
   await runtime[Symbol.asyncDispose]();
-  place[Symbol.dispose]();
+  await place[Symbol.asyncDispose]();
 });
 
 const everything = { stdin: true, stdout: true, stderr: true };

@@ -17,10 +17,7 @@ const cgroups = new Cgroups();
 const children: ChildProcess[] = [];
 after(async () => {
   for (const child of children) child.kill('SIGKILL');
-  const runtime = await place.open();
-  await runtime.recover(new Set());
-  await runtime[Symbol.asyncDispose]();
-  place[Symbol.dispose]();
+  await place[Symbol.asyncDispose]();
 });
 
 const output = { stdin: false, stdout: true, stderr: true };
