@@ -72,7 +72,7 @@ export class Sandboxes implements Disposable {
     ];
     if (missing.length > 0) this.#route.request(...missing);
     // Published ports on 127.0.0.1 are translated and routed to the bridge; on no other interface (S39).
-    setSysctl(`net.ipv4.conf.${bridge}.route_localnet`, '1');
+    setSysctl(`net.ipv4.conf.${bridge.replaceAll('.', '/')}.route_localnet`, '1');
     const forwardingEnabled = setSysctl('net.ipv4.ip_forward', '1');
     return { forwardingEnabled };
   }

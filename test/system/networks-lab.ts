@@ -61,10 +61,10 @@ export class Lab implements AsyncDisposable {
   }
 
   /** An engine's networks. Those of one root are the same host's after a restart. */
-  open(config: Partial<NetworksConfig> = {}): Promise<HostNetworks> {
+  open(config: Partial<NetworksConfig> = {}, engine = ''): Promise<HostNetworks> {
     return HostNetworks.open({
-      root: join(this.root, 'state'),
-      runDir: join(this.root, 'run'),
+      root: join(this.root, `state${engine}`),
+      runDir: join(this.root, `run${engine}`),
       config: { ...defaultNetworksConfig, helperLingerMs: 500, ...config },
       events: {
         emit: ({ action, actor }) => void this.events.push(`${action} ${actor.attributes.container?.slice(0, 6)}`),
@@ -72,7 +72,7 @@ export class Lab implements AsyncDisposable {
         listen: () => ({ [Symbol.dispose]() {} }),
         listeners: 0,
       },
-      log: createLog({ level: 'debug', format: 'text', write: (line) => this.lines.push(line) }),
+      log: createLog({ level: 'debug', format: 'text', write: (line) => this.lines.push(`${engine} ${line}`) }),
     });
   }
 

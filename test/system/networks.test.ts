@@ -206,6 +206,34 @@ describe('networks of a host', () => {
     await networks.close(id);
   });
 
+  test('two engines with bridges of their own leave each other alone', async () => {
+    const other = await lab.open({ bridgeName: 'berth.x', table: 'berth-berth.x', auditMs: 300 }, 'other');
+    await other.recover([], []);
+    const theirs = await lab.container(other, [port(80, 8585), port(80, 8586, { hostAddress: '127.0.0.1' })]);
+    const server = await lab.serve(theirs, 80);
+    assert.notEqual(other.get('bridge').subnets[0]?.subnet, networks.get('bridge').subnets[0]?.subnet);
+    const both = () => {
+      assert.match(lab.ask(lab.lanPath, lab.hostAddress, 8585), /ping$/);
+      assert.match(lab.ask('', '127.0.0.1', 8586), /ping$/);
+      assert.match(lab.ask(lab.lanPath, lab.hostAddress, 8080), /ping$/);
+      assert.match(lab.ask(web.path, lab.hostAddress, 8585), /ping$/);
+      assert.equal(lab.ask(web.path, theirs.endpoint.address, 80), '', 'bridge to bridge');
+    };
+    both();
+    // Neither takes the other's rules for damage: once both have seen them, nothing is written any more.
+    await until(1_500, () => false);
+    const before = lab.lines.filter((line) => line.includes('written anew')).length;
+    await until(1_500, () => false);
+    assert.equal(lab.lines.filter((line) => line.includes('written anew')).length, before);
+    both();
+
+    await other.close(theirs.id);
+    server.kill('SIGKILL');
+    await other[Symbol.asyncDispose]();
+    assert.equal(run('ip', '-o', 'link').includes('berth.x'), false);
+    assert.match(lab.ask(lab.lanPath, lab.hostAddress, 8080), /ping$/);
+  });
+
   test('fifty at once get different addresses and all go again', async () => {
     const all = await Promise.all(Array.from({ length: 50 }, () => lab.container(networks, [port(80, 0)])));
     assert.equal(new Set(all.map(({ endpoint }) => endpoint.address)).size, 50);
