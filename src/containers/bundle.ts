@@ -1,4 +1,5 @@
-import { rmdirSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
+import { rmdir } from 'node:fs/promises';
 import { codeOf } from '../base/errors.ts';
 import type { Room } from './room.ts';
 
@@ -6,11 +7,10 @@ import type { Room } from './room.ts';
  * Removes what a start made below the run directory, and never what is mounted there: as long as the root is a mount
  * point its rmdir fails with EBUSY, and nothing below was touched. A walk would delete the container's own files.
  */
-export function removeBundle(room: Room, id: string): void {
-  try {
-    rmdirSync(room.rootfs(id));
-  } catch (error) {
+export async function removeBundle(room: Room, id: string): Promise<void> {
+  // Not on this thread: where the container's own mount namespace still had it, the kernel takes milliseconds.
+  await rmdir(room.rootfs(id)).catch((error: unknown) => {
     if (codeOf(error) !== 'ENOENT') throw error;
-  }
+  });
   rmSync(room.bundle(id), { recursive: true, force: true });
 }

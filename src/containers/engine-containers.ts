@@ -97,6 +97,7 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
         throw new EngineError('invalid', 'Renaming a container with the same name as its current name');
       const release = room.store.reserve(wanted, id);
       try {
+        room.supersede(id);
         await room.deps.database.write([{ kind: recordKind, key: id, value: { ...before, name: wanted } }]);
         const renamed = room.update(id, { name: wanted });
         if (renamed) room.emit(renamed, 'rename', { oldName: `/${before.name}` });
@@ -178,14 +179,14 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
   }
 
   /** Until what goes on in the background is done: releases after exits, sweeping after removals. */
-  idle(): Promise<void> {
-    return this.#room.idle();
+  async idle(): Promise<void> {
+    await this.#room.idle();
+    this.#room.flush();
   }
 
   /** Containers run on: their monitors hold them, and the next engine takes them up. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#room.dispose();
-    await this.#room.idle();
+    await this.#room.close();
   }
 
   #usersOfVolume(name: string): readonly string[] {

@@ -73,7 +73,7 @@ async function releaseTask(
     room.deps.snapshots.unmount(id, room.rootfs(id)),
   ]);
   for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
-  removeBundle(room, id);
+  await removeBundle(room, id);
   room.held.delete(id);
 }
 

@@ -83,6 +83,7 @@ test('R01 half a create and strangers are removed, garbage is swept', async () =
   engine.snapshots.prepared.add(garbage);
   await engine.database.write([{ kind: 'container-garbage', key: garbage, value: { id: garbage, volumes: [] } }]);
   await using again = await engine.open();
+  await again.idle();
   assert.deepEqual(again.list(), []);
   assert.deepEqual([...engine.snapshots.prepared], []);
   assert.equal(existsSync(join(engine.base, 'containers', id64)), false);

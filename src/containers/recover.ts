@@ -141,7 +141,7 @@ async function removeStrangers(room: Room, prepared: ReadonlySet<string>): Promi
 
 async function clearBundle(room: Room, id: string): Promise<void> {
   await room.deps.snapshots.unmount(id, room.rootfs(id));
-  removeBundle(room, id);
+  await removeBundle(room, id);
 }
 
 /** `always` comes back at a start of the engine even when it was stopped by hand, `unless-stopped` not. */

@@ -78,6 +78,7 @@ export async function forget(
   if (durable) {
     const before = container.state;
     room.update(id, { state: { status: 'removing' } }, { save: false });
+    room.supersede(id);
     try {
       await room.deps.database.write(changes);
     } catch (error) {
@@ -98,11 +99,11 @@ export async function forget(
 
 /** Safe to repeat, also when half of it was done before a crash. */
 export async function sweep(room: Room, { id, volumes }: Garbage): Promise<void> {
-  const { snapshots, networks, volumes: store, database } = room.deps;
+  const { snapshots, networks, volumes: store } = room.deps;
   if (room.held.has(id)) {
     // Its release failed: once more, before the snapshot goes.
     await Promise.all([networks.close(id), snapshots.unmount(id, room.rootfs(id))]);
-    removeBundle(room, id);
+    await removeBundle(room, id);
     room.held.delete(id);
   }
   await Promise.all([snapshots.remove(id), removeDirectory(room.directory(id), `${id}-json.log`)]);
@@ -113,7 +114,8 @@ export async function sweep(room: Room, { id, volumes }: Garbage): Promise<void>
       await store.remove(name, { force: true }).catch((error: unknown) => {
         if (!(error instanceof EngineError && error.kind === 'conflict')) throw error;
       });
-  await database.write([{ kind: garbageKind, key: id, value: undefined }], { durable: false });
+  // Sweeping again is harmless.
+  room.writeSoon({ kind: garbageKind, key: id, value: undefined });
 }
 
 /** Two calls where a walk would take ten: nearly always the log is all there is. */

@@ -80,6 +80,9 @@ export class Room {
   /** Waiting for the next try of the restart policy. */
   readonly restarts = new Map<string, { readonly timer: NodeJS.Timeout; readonly delay: number }>();
   readonly #background = new Set<Promise<unknown>>();
+  /** Written together, soon: what a crash may forget, because something else proves it. By kind and key. */
+  readonly #soon = new Map<string, Change>();
+  #soonTimer: NodeJS.Timeout | undefined;
   #unsaved = new Set<string>();
   #retry: NodeJS.Timeout | undefined;
   closed = false;
@@ -130,6 +133,26 @@ export class Room {
     return record;
   }
 
+  /** The last change of this record wins; a write in between takes its place. */
+  writeSoon(change: Change): void {
+    this.#soon.set(`${change.kind} ${change.key}`, change);
+    this.#soonTimer ??= setTimeout(() => this.flush(), 50).unref();
+  }
+
+  /** What was to be written soon is posted, or superseded by a write of the same record. */
+  flush(): void {
+    clearTimeout(this.#soonTimer);
+    this.#soonTimer = undefined;
+    const changes = [...this.#soon.values()];
+    this.#soon.clear();
+    if (changes.length > 0) this.#post(changes, changes[0]!.key);
+  }
+
+  /** A write of this container's record that goes another way: nothing older may come after it. */
+  supersede(id: string): void {
+    this.#soon.delete(`${recordKind} ${id}`);
+  }
+
   save(record: ContainerRecord): void {
     this.write([{ kind: recordKind, key: record.id, value: record }], record.id);
   }
@@ -139,11 +162,16 @@ export class Room {
    * runs must not end because a disk is full.
    */
   write(changes: readonly Change[], id: string): void {
+    this.supersede(id);
+    this.#post(changes, id);
+  }
+
+  #post(changes: readonly Change[], id: string): void {
     this.deps.database.write(changes, { durable: false }).catch((error: unknown) => {
       if (this.closed) return;
       if (this.#unsaved.size === 0)
         this.deps.log.error('a container could not be recorded, trying again', { id, error });
-      this.#unsaved.add(id);
+      for (const { kind, key } of changes) if (kind === recordKind) this.#unsaved.add(key);
       this.#retry ??= setTimeout(() => this.#saveAgain(), 1000).unref();
     });
   }
@@ -173,10 +201,13 @@ export class Room {
     while (this.#background.size > 0) await Promise.all(this.#background);
   }
 
-  dispose(): void {
+  /** Nothing is begun any more; what was begun in the background is waited for. */
+  async close(): Promise<void> {
     this.closed = true;
-    clearTimeout(this.#retry);
     for (const { timer } of this.restarts.values()) clearTimeout(timer);
     this.restarts.clear();
+    await this.idle();
+    this.flush();
+    clearTimeout(this.#retry);
   }
 }

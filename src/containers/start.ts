@@ -18,7 +18,7 @@ import { logTarget } from './log-config.ts';
 import { hostNetworkHostsFile, hostsFile, mergeResolver, parseResolvConf, resolvConf } from './network-files.ts';
 import { portRequests } from './ports.ts';
 import { type ContainerRecord, type HeldMount, isRunning } from './record.ts';
-import type { Live, Room } from './room.ts';
+import { type Live, type Room, recordKind } from './room.ts';
 
 /** Throws `not-modified` when it runs. All of a start happened, or nothing is left of it but why it failed. */
 export function start(room: Room, name: string): Promise<void> {
@@ -47,7 +47,9 @@ export async function startNow(room: Room, container: ContainerRecord): Promise<
     const task = await launch(room, container);
     const { pid, startedAt } = task;
     const state = { status: 'running', pid, exitCode: 0, error: '', oomKilled: false, startedAt } as const;
-    const running = room.update(id, { state })!;
+    const running = room.update(id, { state }, { save: false })!;
+    // Soon: the intent is stored, and the monitor proves the rest. Only a reboot must find it.
+    room.writeSoon({ kind: recordKind, key: id, value: running });
     room.emit(running, 'start');
     supervise(room, running, task);
   } catch (error) {
