@@ -312,7 +312,8 @@ export class ImageStore implements Images {
     const tagged = names.map((name) => this.#records.names.get(name)!.tagged);
     const graph = this.#graphs.get(id)!;
     let size = 0;
-    if ('blobs' in graph) for (const bytes of graph.blobs.values()) size += bytes;
+    const blobs = 'blobs' in graph ? graph.blobs : new Map<Digest, number>();
+    for (const bytes of blobs.values()) size += bytes;
     for (const diffId of new Set(config.rootfs.diff_ids)) size += this.#deps.snapshots.layerFacts(diffId)?.size ?? 0;
     return {
       ...{ id, descriptor: record.descriptor, manifest, config, size, names },

@@ -13,6 +13,8 @@ export interface LayerApplier {
     readonly blobPath: string;
     readonly mediaType: string;
     readonly diffId: Digest;
+    /** The blob is the plain tar itself: its digest, which the content store has verified, is the diff ID. */
+    readonly verified: boolean;
     /** Bytes of the blob. */
     readonly size: number;
     readonly onProgress?: (bytes: number) => void;
@@ -92,7 +94,8 @@ export class StoreSink implements ImageSink {
       async () => {
         if (snapshots.hasLayer(diffId)) return;
         const onProgress = (bytes: number) => steps.applying(bytes, size);
-        await applier.apply({ blobPath: content.path(digest), mediaType, diffId, size, onProgress, signal });
+        const blob = { blobPath: content.path(digest), mediaType, diffId, size, verified: digest === diffId };
+        await applier.apply({ ...blob, onProgress, signal });
         if (!snapshots.hasLayer(diffId))
           throw new EngineError('internal', `layer ${diffId} was applied and is not there`);
       },

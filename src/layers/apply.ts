@@ -19,6 +19,8 @@ export interface ApplyRequest {
   readonly blobPath: string;
   /** Digest of the uncompressed tar. */
   readonly diffId: Digest;
+  /** The blob is the plain tar itself, hashed by the content store: its digest is the diff ID. */
+  readonly verified?: boolean;
   /** Compressed bytes of `blobPath` that were read so far. */
   readonly onProgress?: (bytes: number) => void;
   readonly signal?: AbortSignal;
@@ -42,7 +44,7 @@ export class LayerApplier {
     this.#pool = new WorkerPool({ size: workers, lingerMs });
   }
 
-  apply({ blobPath, diffId, onProgress, signal }: ApplyRequest): Promise<LayerFacts> {
+  apply({ blobPath, diffId, verified = false, onProgress, signal }: ApplyRequest): Promise<LayerFacts> {
     return this.#queue.run(diffId, async () => {
       const there = this.#snapshotter.hasLayer(diffId) ? this.#snapshotter.layerFacts(diffId) : undefined;
       if (there) return there;
@@ -51,6 +53,7 @@ export class LayerApplier {
       const job = {
         blobPath,
         diffId,
+        verified,
         form: this.#snapshotter.form,
         directory: stage.directory,
         limits: this.#limits,

@@ -8,20 +8,20 @@ import { WriteBack } from '../sys/sync.ts';
 import { readDecompressed } from './decompress.ts';
 import { buildIndex } from './erofs.ts';
 import { extractTree } from './extract.ts';
+import { linkLayer } from './link-layer.ts';
 import { TarReader } from './tar.ts';
 import { LayerTree } from './tree.ts';
 
 /** What a layer from a stranger may cost (S06). */
 export interface LayerLimits {
-  /** Of uncompressed bytes, unless the disk has more to give. */
-  readonly maxBytes: number;
+  /** Of uncompressed bytes; left out, as much as the disk has beyond the reserve. */
+  readonly maxBytes?: number;
   /** Kept free on the disk whatever a layer needs. */
   readonly reserveBytes: number;
   readonly maxEntries: number;
 }
 
 export const defaultLayerLimits: LayerLimits = {
-  maxBytes: 20 * 1024 ** 3,
   reserveBytes: 256 * 1024 ** 2,
   maxEntries: 5_000_000,
 };
@@ -35,6 +35,8 @@ const checkDiskEvery = 64 * 1024 ** 2;
 export interface LayerJob {
   readonly blobPath: string;
   readonly diffId: Digest;
+  /** The blob is the plain tar itself, hashed by the content store. */
+  readonly verified?: boolean;
   readonly form: LayerForm;
   /** A stage's directory. */
   readonly directory: string;
@@ -55,6 +57,7 @@ export interface LayerProgress {
 export async function writeLayer(job: LayerJob, progress: LayerProgress): Promise<LayerFacts> {
   const path = join(job.directory, 'layer.tar');
   try {
+    if (job.verified && job.form === 'tar+erofs') return linkLayer(job, progress);
     const tar = openSync(path, 'wx+', 0o600);
     try {
       const tree = new LayerTree({ maxEntries: job.limits.maxEntries });
@@ -84,8 +87,7 @@ async function writeTar(
   { blobPath, diffId, directory, limits }: LayerJob,
   { tar, tree, progress }: { tar: number; tree: LayerTree; progress: LayerProgress },
 ): Promise<number> {
-  const free = freeBytes(directory);
-  const maxBytes = Math.max(limits.maxBytes, free - limits.reserveBytes);
+  const { maxBytes = Number.POSITIVE_INFINITY } = limits;
   const hash = new Digester(diffId);
   const reader = new TarReader({ entry: (entry) => tree.add(entry) });
   const writeBack = new WriteBack();
