@@ -20,6 +20,7 @@ import { type TarMember, tarHeader } from '../../src/layers/tar-writer.ts';
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import { chooseSnapshotter } from '../../src/snapshots/probe.ts';
 import type { LayerForm, Snapshotter } from '../../src/snapshots/snapshotter.ts';
+import { libc } from '../../src/sys/libc.ts';
 
 export const forms: readonly LayerForm[] = ['tar+erofs', 'directory'];
 
@@ -79,7 +80,10 @@ export function oddHeader(member: TarMember, change: (header: Buffer) => void): 
  * directories is the file system's own affair.
  */
 export function describeTree(root: string): string {
-  const xattrs = xattrsBelow(root);
+  const native: XattrCalls = {
+    list: libc().func('long llistxattr(const void*, void*, size_t)'),
+    get: libc().func('long lgetxattr(const void*, const void*, void*, size_t)'),
+  };
   const inodes = new Map<bigint, string>();
   const lines: string[] = [];
   const walk = (path: Buffer, shown: string) => {
@@ -101,7 +105,7 @@ export function describeTree(root: string): string {
       if (first) fields.push(`= ${first}`);
       else inodes.set(stat.ino, shown);
     }
-    fields.push(xattrs.get(shown) ?? '');
+    fields.push(xattrsOf(native, path));
     lines.push(fields.join(' | '));
     if (type !== 0o040000) return;
     const names = readdirSync(path, 'buffer').sort(Buffer.compare);
@@ -113,21 +117,28 @@ export function describeTree(root: string): string {
   return lines.join('\n');
 }
 
-function xattrsBelow(root: string): Map<string, string> {
-  const found = new Map<string, string>();
-  if (!existsSync('/usr/bin/getfattr')) return found;
-  const text = execFileSync('/usr/bin/getfattr', ['-R', '-h', '-P', '-d', '-m', '-', '-e', 'hex', '.'], {
-    cwd: root,
-    encoding: 'latin1',
-    maxBuffer: 64 * 1024 * 1024,
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
-  for (const part of text.split('\n\n')) {
-    const [first = '', ...values] = part.trim().split('\n');
-    const name = first.replace('# file: ', '').replace(/\\([0-7]{3})/g, (_, o) => String.fromCharCode(parseInt(o, 8)));
-    found.set(name === '.' ? '.' : `./${name}`, values.sort().join(' '));
-  }
-  return found;
+interface XattrCalls {
+  list(path: Buffer, into: Buffer, size: number): number;
+  get(path: Buffer, name: Buffer, into: Buffer, size: number): number;
+}
+
+/** All attributes of a file itself, in the order of their names. */
+function xattrsOf(native: XattrCalls, path: Buffer): string {
+  const file = Buffer.concat([path, Buffer.alloc(1)]);
+  const listed = Buffer.allocUnsafe(65_536);
+  const length = Number(native.list(file, listed, listed.length));
+  if (length <= 0) return '';
+  const names = listed
+    .toString('latin1', 0, length - 1)
+    .split('\0')
+    .sort();
+  return names
+    .map((name) => {
+      const value = Buffer.allocUnsafe(65_536);
+      const got = Number(native.get(file, Buffer.from(`${name}\0`, 'latin1'), value, value.length));
+      return `${name}=${value.toString('hex', 0, Math.max(got, 0))}`;
+    })
+    .join(' ');
 }
 
 /** A Debian base system as a tar, made once and kept beside other runs' files. */
