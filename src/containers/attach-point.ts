@@ -37,6 +37,8 @@ export class AttachPoint extends Duplex {
       return;
     }
     this.#inner = inner;
+    // A process that said nothing may have ended before anybody could listen: a socket tells its end only once.
+    if (inner.readableEnded || inner.closed) void this.#endAfter.then(() => this.push(null));
     inner.on('data', (chunk: Buffer) => {
       if (!this.push(chunk)) inner.pause();
     });

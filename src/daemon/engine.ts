@@ -19,6 +19,7 @@ import { chooseSnapshotter } from '../snapshots/probe.ts';
 import { SqliteDatabase } from '../state/sqlite-database.ts';
 import { LocalVolumes } from '../volumes/local-volumes.ts';
 import type { Config } from './config.ts';
+import { MachineHealth } from './machine-health.ts';
 import { HostSystem, mirrorsOf } from './system-facts.ts';
 import { versions } from './version.ts';
 
@@ -29,6 +30,8 @@ import { versions } from './version.ts';
 export async function openEngine(config: Config, log: Log) {
   await using opened = new AsyncDisposableStack();
   const { root, runDir } = prepareDirectories(config);
+  // A second engine on this host has a bridge of its own, and so a table of its own.
+  const table = config.bridge === 'berth0' ? 'berth' : `berth-${config.bridge}`;
   const platform = hostPlatform();
   const machine = readMachine();
   if (machine.appArmor) await ensureAppArmorProfile();
@@ -58,8 +61,7 @@ export async function openEngine(config: Config, log: Log) {
       config: {
         ...defaultNetworksConfig,
         bridgeName: config.bridge,
-        // A second engine on this host has a bridge of its own, and so a table of its own.
-        table: config.bridge === 'berth0' ? 'berth' : `berth-${config.bridge}`,
+        table,
         subnet: config.bridgeSubnet || undefined,
         mtu: config.mtu,
       },
@@ -123,15 +125,14 @@ export async function openEngine(config: Config, log: Log) {
   users.of = (image) => containers.usersOf(image as Parameters<typeof containers.usersOf>[0]);
   volumes.askUsers(containers.volumeUsers);
 
+  const health = new MachineHealth({ dataRoot: root, bridge: config.bridge, table, machine, log });
   const system = new HostSystem({
     id,
     config,
     machine,
     runtime,
     snapshots,
-    content,
-    log: { options: {} },
-    warnings: () => [],
+    warnings: health.warnings,
     bridgeSubnet: () => networks.get('bridge').subnets[0]?.subnet,
   });
 

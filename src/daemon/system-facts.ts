@@ -1,7 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism, hostname, release, totalmem } from 'node:os';
 import type { SystemFacts, SystemInfo } from '../api/system.ts';
-import type { ContentStore } from '../content/store.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { Machine } from '../runtime/spec/input.ts';
 import type { Snapshotter } from '../snapshots/snapshotter.ts';
@@ -13,8 +12,6 @@ export interface HostSystemDeps {
   readonly machine: Machine;
   readonly runtime: Runtime;
   readonly snapshots: Snapshotter;
-  readonly content: ContentStore;
-  readonly log: { readonly options: Readonly<Record<string, string>> };
   /** What `docker info` ends with; asked again at every info, because machines change. */
   readonly warnings: () => readonly string[];
   readonly bridgeSubnet: () => string | undefined;

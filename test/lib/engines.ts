@@ -248,7 +248,10 @@ export async function startBerth({ flags = [] as readonly string[], name = 'bert
 export type ReferenceName = 'debian' | 'newest';
 
 /** The reference engine; undefined when it cannot be had on this machine. */
-export async function startReference(which: ReferenceName): Promise<TestEngine | undefined> {
+export async function startReference(
+  which: ReferenceName,
+  flags: readonly string[] = [],
+): Promise<TestEngine | undefined> {
   const newer = which === 'newest' ? newerDocker() : undefined;
   if (which === 'newest' && !newer) return undefined;
   const dockerd = newer ? join(newer, 'usr/sbin/dockerd') : '/usr/sbin/dockerd';
@@ -266,6 +269,7 @@ export async function startReference(which: ReferenceName): Promise<TestEngine |
     join(dir, 'pid'),
     '-H',
     `unix://${join(dir, 'engine.sock')}`,
+    ...flags,
   ];
   const engine = new RunningEngine({
     name: `docker-${which}`,

@@ -1,0 +1,76 @@
+/**
+ * `npm run bench [-- ROW.. ]`: the figures we promise, measured. Every row runs on all engines in turn (A B C A B C ...), so
+ * that drift and noise hit all of them; what counts is the ratio to the better reference engine. With no rows named all are
+ * measured and docs/benchmarks.md is written.
+ */
+import { writeFileSync } from 'node:fs';
+import { busyboxArchive } from '../test/lib/busybox-image.ts';
+import { project } from '../test/lib/engines.ts';
+import { type Contestant, startContestants } from './engines.ts';
+import { type Measured, machineLines, markdown, textTable } from './report.ts';
+import { openRows, type Row, rows } from './rows.ts';
+
+const asked = process.argv.slice(2);
+const unknown = asked.filter((name) => !rows.some((row) => row.name === name));
+if (unknown.length > 0) {
+  process.stderr.write(`no such row: ${unknown.join(', ')}\nrows: ${rows.map(({ name }) => name).join(', ')}\n`);
+  process.exit(2);
+}
+const chosen: readonly Row[] = asked.length > 0 ? rows.filter(({ name }) => asked.includes(name)) : rows;
+
+await using stack = new AsyncDisposableStack();
+const surroundings = stack.use(await openRows());
+const contestants: Contestant[] = [];
+for (const [name, start] of Object.entries(startContestants)) {
+  const contestant = await start([...surroundings.flagsFor(name)]);
+  if (!contestant) {
+    process.stderr.write(`${name}: cannot be had here, not run\n`);
+    continue;
+  }
+  stack.use(contestant);
+  contestant.engine.must('load', '-q', '-i', busyboxArchive({ name: 'bb:1' }));
+  contestants.push(contestant);
+}
+
+const measured: Measured[] = [];
+for (const row of chosen) {
+  const samples = new Map<string, { ms: number; cpu: number }[]>();
+  const failures = new Map<string, string>();
+  // A round that nobody counts: caches, pools, the first compiled filter.
+  for (let round = -1; round < row.rounds; round++) {
+    for (const contestant of contestants) {
+      if (failures.has(contestant.name)) continue;
+      try {
+        await row.prepare?.(contestant, surroundings);
+        const cpuBefore = contestant.cpu();
+        const figure = await row.measure(contestant, surroundings);
+        const cpu = contestant.cpu() - cpuBefore;
+        if (round >= 0) samples.set(contestant.name, [...(samples.get(contestant.name) ?? []), { ms: figure, cpu }]);
+      } catch (error) {
+        failures.set(contestant.name, error instanceof Error ? error.message.slice(0, 300) : String(error));
+      } finally {
+        await row.clean?.(contestant, surroundings);
+      }
+    }
+  }
+  const done: Measured = { row, samples, failures };
+  measured.push(done);
+  process.stdout.write(
+    textTable(
+      [done],
+      contestants.map(({ name }) => name),
+    ),
+  );
+}
+
+if (asked.length === 0) {
+  writeFileSync(
+    `${project}docs/benchmarks.md`,
+    markdown(
+      measured,
+      contestants.map(({ name }) => name),
+      machineLines(contestants),
+    ),
+  );
+  process.stdout.write('\nwrote docs/benchmarks.md\n');
+}
