@@ -72,7 +72,8 @@ function readConfig(fields: CreateFields): ContainerConfig {
     Env: given.Env ?? [],
     Cmd: given.Cmd ?? null,
     Image: given.Image ?? '',
-    Volumes: given.Volumes ?? null,
+    // Docker's answer has null for none, whichever way none was said.
+    Volumes: given.Volumes && Object.keys(given.Volumes).length > 0 ? given.Volumes : null,
     WorkingDir: given.WorkingDir ?? '',
     Entrypoint: given.Entrypoint ?? null,
     OnBuild: given.OnBuild ?? null,

@@ -4,7 +4,7 @@ import { networksOf, portMap } from './networking.ts';
 
 /** The answer of `GET /containers/{id}/json` (engine-api.md, section 6). */
 export function containerInspect(container: Container, version: ApiVersion, driver: string): Record<string, unknown> {
-  const { state, files, endpoint } = container;
+  const { state, files, endpoint, config } = container;
   const bridge = endpoint?.network === 'bridge' ? endpoint : undefined;
   return {
     Id: container.id,
@@ -43,7 +43,8 @@ export function containerInspect(container: Container, version: ApiVersion, driv
       version < 1042 ? { ...container.hostConfig, KernelMemory: 0, KernelMemoryTCP: 0 } : container.hostConfig,
     GraphDriver: { Data: null, Name: driver },
     Mounts: container.mounts,
-    Config: container.config,
+    // None is null here, and not an empty object.
+    Config: { ...config, Volumes: Object.keys(config.Volumes ?? {}).length > 0 ? config.Volumes : null },
     NetworkSettings: {
       Bridge: '',
       SandboxID: endpoint ? container.id : '',
