@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { test } from 'node:test';
-import { all, fakeEngine } from '../../test/lib/fake-images.ts';
 import { packTar } from '../layers/tar-writer.ts';
 import { hostPlatform } from '../oci/platform.ts';
 import { assembleWelcome, busyboxIn, isStatic, type Run, welcomeLayout } from './embedded.ts';
+import { all, fakeEngine } from './fake-images.ts';
 
 /** The head of a static 64-bit program with one header, of the given type. */
 function elf(headerType: number): Buffer {

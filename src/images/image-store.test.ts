@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import { all, amd64, arm64, type FakeEngine, fakeEngine, makeImage, makeIndex } from '../../test/lib/fake-images.ts';
 import { digestOf, hexOf } from '../oci/digest.ts';
 import { mediaTypes } from '../oci/manifest.ts';
+import { all, amd64, arm64, type FakeEngine, fakeEngine, makeImage, makeIndex } from './fake-images.ts';
 
 async function pull(engine: FakeEngine, name: string, image = makeImage()) {
   engine.registry.put(name, image);

@@ -4,19 +4,10 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
-import {
-  all,
-  amd64,
-  arm64,
-  type FakeEngine,
-  fakeEngine,
-  layoutOf,
-  makeImage,
-  makeIndex,
-} from '../../test/lib/fake-images.ts';
-import { type TestEntry, tarOf } from '../../test/lib/tar-of.ts';
 import { EngineError } from '../base/errors.ts';
 import { digestOf, hexOf } from '../oci/digest.ts';
+import { all, amd64, arm64, type FakeEngine, fakeEngine, layoutOf, makeImage, makeIndex } from './fake-images.ts';
+import { type TestEntry, tarOf } from './tar-of.ts';
 
 const quiet = { quiet: true };
 const from = (bytes: Buffer, step = 1000) =>

@@ -3,9 +3,9 @@ import { Readable } from 'node:stream';
 import { test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { EngineError } from '../../src/base/errors.ts';
+import { all, fakeEngine, layoutOf, makeImage } from '../../src/images/fake-images.ts';
+import { tarOf } from '../../src/images/tar-of.ts';
 import { digestOf } from '../../src/oci/digest.ts';
-import { all, fakeEngine, layoutOf, makeImage } from '../lib/fake-images.ts';
-import { tarOf } from '../lib/tar-of.ts';
 
 /** Numbers that look random and are the same in every run with the same seed. */
 function numbers(seed: number): (below: number) => number {

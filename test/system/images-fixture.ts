@@ -9,6 +9,7 @@ import type { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import { silentLog } from '../../src/base/log.ts';
 import { FileContentStore } from '../../src/content/file-store.ts';
+import { layoutOf, type MadeImage } from '../../src/images/fake-images.ts';
 import { ImageStore } from '../../src/images/image-store.ts';
 import { LayerApplier } from '../../src/layers/apply.ts';
 import { hostPlatform } from '../../src/oci/platform.ts';
@@ -16,7 +17,6 @@ import { HttpRegistry } from '../../src/remotes/http-registry.ts';
 import { chooseSnapshotter } from '../../src/snapshots/probe.ts';
 import type { Snapshotter } from '../../src/snapshots/snapshotter.ts';
 import { SqliteDatabase } from '../../src/state/sqlite-database.ts';
-import { layoutOf, type MadeImage } from '../lib/fake-images.ts';
 
 const run = promisify(execFile);
 

@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { all, layoutOf, makeImage } from '../lib/fake-images.ts';
+import { all, layoutOf, makeImage } from '../../src/images/fake-images.ts';
 import { fileStream, openImages, skopeo, tempDir } from './images-fixture.ts';
 
 const quiet = { quiet: true };

@@ -5,9 +5,9 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { all, makeImage, makeIndex } from '../../src/images/fake-images.ts';
 import { hexOf } from '../../src/oci/digest.ts';
 import { hostPlatform } from '../../src/oci/platform.ts';
-import { all, makeImage, makeIndex } from '../lib/fake-images.ts';
 import { openImages, startRegistry, tempDir } from './images-fixture.ts';
 
 const noise = (bytes: number) => randomBytes(bytes / 2).toString('hex');

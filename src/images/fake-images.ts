@@ -1,22 +1,24 @@
+/** Made-up parts for the tests of this room, here and in test/. Nothing that ships imports it. */
+
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { gunzipSync, gzipSync } from 'node:zlib';
-import { EngineError } from '../../src/base/errors.ts';
-import { silentLog } from '../../src/base/log.ts';
-import { FileContentStore } from '../../src/content/file-store.ts';
-import type { EngineEvent, Events, NewEvent } from '../../src/events/bus.ts';
-import { ImageStore } from '../../src/images/image-store.ts';
-import type { Progress } from '../../src/images/images.ts';
-import type { LayerApplier } from '../../src/images/store-sink.ts';
-import { type Digest, digestOf } from '../../src/oci/digest.ts';
-import { type Descriptor, type Index, type Manifest, mediaTypes } from '../../src/oci/manifest.ts';
-import type { Platform } from '../../src/oci/platform.ts';
-import { formatReference, type Reference } from '../../src/oci/reference.ts';
-import type { Fetched, Registry } from '../../src/remotes/registry.ts';
-import { MemoryDatabase } from '../../src/state/memory-database.ts';
+import { EngineError } from '../base/errors.ts';
+import { silentLog } from '../base/log.ts';
+import { FileContentStore } from '../content/file-store.ts';
+import type { EngineEvent, Events, NewEvent } from '../events/bus.ts';
+import { type Digest, digestOf } from '../oci/digest.ts';
+import { type Descriptor, type Index, type Manifest, mediaTypes } from '../oci/manifest.ts';
+import type { Platform } from '../oci/platform.ts';
+import { formatReference, type Reference } from '../oci/reference.ts';
+import type { Fetched, Registry } from '../remotes/registry.ts';
+import { MemoryDatabase } from '../state/memory-database.ts';
+import { ImageStore } from './image-store.ts';
+import type { Progress } from './images.ts';
+import type { LayerApplier } from './store-sink.ts';
 import { tarOf } from './tar-of.ts';
 
 export const amd64: Platform = { os: 'linux', architecture: 'amd64' };
