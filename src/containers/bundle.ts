@@ -2,6 +2,7 @@ import { rmSync } from 'node:fs';
 import { rmdir } from 'node:fs/promises';
 import { codeOf } from '../base/errors.ts';
 import type { Room } from './room.ts';
+import { unmountSharedMemory } from './shared-memory.ts';
 
 /**
  * Removes what a start made below the run directory, and never what is mounted there: as long as the root is a mount
@@ -12,5 +13,6 @@ export async function removeBundle(room: Room, id: string): Promise<void> {
   await rmdir(room.rootfs(id)).catch((error: unknown) => {
     if (codeOf(error) !== 'ENOENT') throw error;
   });
+  unmountSharedMemory(room, id);
   rmSync(room.bundle(id), { recursive: true, force: true });
 }

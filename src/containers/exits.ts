@@ -2,7 +2,7 @@ import type { Task, TaskExit } from '../runtime/runtime.ts';
 import { removeBundle } from './bundle.ts';
 import { type ContainerRecord, isRunning } from './record.ts';
 import { forget } from './remove.ts';
-import type { Room } from './room.ts';
+import { emitVolumes, type Room } from './room.ts';
 import { startNow } from './start.ts';
 import { millisecondsOf, now } from './time.ts';
 
@@ -53,6 +53,7 @@ async function ended(room: Room, id: string, task: Task, exit: TaskExit): Promis
   if (exit.oomKilled) room.emit(after, 'oom');
   const seconds = Math.max(0, Math.round((millisecondsOf(exit.at) - millisecondsOf(after.state.startedAt)) / 1000));
   room.emit(after, 'die', { exitCode: String(exit.code), execDuration: String(seconds) });
+  emitVolumes(room, after, 'unmount');
   room.waits.exited(id, { code: exit.code, error: undefined });
   closePending(room, id);
   const cleaned = room.cleanup.run(id, () => releaseTask(room, id, task, release));

@@ -61,6 +61,20 @@ export const recordKind = 'container';
 /** A container that is gone for everybody, whose mounts and files are still to be removed. */
 export const garbageKind = 'container-garbage';
 
+/** Docker tells of each volume that a container takes and gives back. */
+export function emitVolumes({ deps }: Room, { id, mounts }: Container, action: 'mount' | 'unmount'): void {
+  for (const { Type, Name, Destination, Driver, Propagation, RW } of mounts) {
+    if (Type !== 'volume' || !Name) continue;
+    const more: Readonly<Record<string, string>> =
+      action === 'mount' ? { destination: Destination, propagation: Propagation, 'read/write': String(RW) } : {};
+    deps.events.emit({
+      type: 'volume',
+      action,
+      actor: { id: Name, attributes: { container: id, driver: Driver ?? 'local', ...more } },
+    });
+  }
+}
+
 /** What the operations of this room share: the records, who runs, who waits. */
 export class Room {
   readonly deps: ContainersDeps;

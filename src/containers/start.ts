@@ -18,7 +18,8 @@ import { logTarget } from './log-config.ts';
 import { hostNetworkHostsFile, hostsFile, mergeResolver, parseResolvConf, resolvConf } from './network-files.ts';
 import { portRequests } from './ports.ts';
 import { type ContainerRecord, type HeldMount, isRunning } from './record.ts';
-import { type Live, type Room, recordKind } from './room.ts';
+import { emitVolumes, type Live, type Room, recordKind } from './room.ts';
+import { mountSharedMemory, sharedMemory } from './shared-memory.ts';
 
 /** Throws `not-modified` when it runs. All of a start happened, or nothing is left of it but why it failed. */
 export function start(room: Room, name: string): Promise<void> {
@@ -50,8 +51,9 @@ export async function startNow(room: Room, container: ContainerRecord): Promise<
     const running = room.update(id, { state }, { save: false })!;
     // Soon: the intent is stored, and the monitor proves the rest. Only a reboot must find it.
     room.writeSoon({ kind: recordKind, key: id, value: running });
-    room.emit(running, 'start');
     supervise(room, running, task);
+    emitVolumes(room, running, 'mount');
+    room.emit(running, 'start');
   } catch (error) {
     const { code, message } = explain(error);
     await afterStartFailure(room, id, code, message);
@@ -172,24 +174,38 @@ export function runningOther(room: Room, name: string, what: 'network' | 'PID' |
   return live;
 }
 
-function namespaces(room: Room, { hostConfig }: ContainerRecord, network: SpecNamespaces['network']): SpecNamespaces {
+function namespaces(
+  room: Room,
+  { id, hostConfig }: ContainerRecord,
+  network: SpecNamespaces['network'],
+): SpecNamespaces {
   const { PidMode, IpcMode, UTSMode, CgroupnsMode } = hostConfig;
   const joined = (mode: string, what: 'PID' | 'IPC') =>
     mode.startsWith('container:') ? runningOther(room, mode.slice('container:'.length), what) : undefined;
   const pid = joined(PidMode, 'PID');
   const ipc = joined(IpcMode, 'IPC');
-  if (IpcMode === 'shareable') throw new EngineError('unsupported', '--ipc=shareable is not supported yet');
   return {
     network,
     pid: pid ? { path: `/proc/${pid.task.pid}/ns/pid` } : PidMode === 'host' ? 'host' : 'private',
     ipc: ipc
-      ? { shm: `/proc/${ipc.task.pid}/root/dev/shm`, path: `/proc/${ipc.task.pid}/ns/ipc` }
-      : IpcMode === 'host' || IpcMode === 'none'
-        ? IpcMode
-        : 'private',
+      ? { shm: donatedMemory(room, ipc.task.id), path: `/proc/${ipc.task.pid}/ns/ipc` }
+      : IpcMode === 'shareable'
+        ? { shm: mountSharedMemory(room, id, hostConfig.ShmSize), path: undefined }
+        : IpcMode === 'host' || IpcMode === 'none'
+          ? IpcMode
+          : 'private',
     uts: UTSMode === 'host' ? 'host' : 'private',
     cgroup: CgroupnsMode === 'host' ? 'host' : 'private',
   };
+}
+
+function donatedMemory(room: Room, id: string): string {
+  if (room.store.get(id).hostConfig.IpcMode !== 'shareable')
+    throw new EngineError(
+      'conflict',
+      `cannot join IPC of container ${id}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)`,
+    );
+  return sharedMemory(room, id);
 }
 
 function wantsDevices({ hostConfig }: ContainerRecord): boolean {
