@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -59,4 +59,26 @@ test('an image of 125 layers is loaded and can be read', async () => {
   const image = await engine.images.get('deep:1');
   await using view = await engine.snapshots.view(image.layers);
   assert.equal(readFileSync(join(view.path, 'file-124'), 'utf8'), 'layer 124');
+});
+
+test('R05 a disk that fills up during a load is named, and nothing is left', async () => {
+  await using dir = await tempDir();
+  const data = join(dir.path, 'data');
+  mkdirSync(data);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=6m', 'tmpfs', data]);
+  try {
+    const made = makeImage({ layers: ['a', 'b', 'c'].map((text) => text.repeat(3_000_000)), gzip: false });
+    writeFileSync(join(dir.path, 'oci.tar'), layoutOf(made, ['docker.io/library/big:1']));
+    await skopeo('copy', `oci-archive:${dir.path}/oci.tar`, `docker-archive:${dir.path}/docker.tar:big:1`);
+    await using engine = await openImages(data);
+    for (const archive of ['oci.tar', 'docker.tar']) {
+      const loading = all(engine.images.load(fileStream(join(dir.path, archive)), quiet));
+      await assert.rejects(loading, { kind: 'unavailable', message: /no space left|bytes are free|bytes free/ });
+      assert.deepEqual(await engine.content.digests(), []);
+      assert.deepEqual(await readdir(join(data, 'content', 'ingest')), []);
+      assert.deepEqual(engine.snapshots.layers(), []);
+    }
+  } finally {
+    execFileSync('umount', ['-l', data]);
+  }
 });
