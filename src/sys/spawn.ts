@@ -26,7 +26,6 @@ interface Calls {
   readonly attributesDefault: KoffiFunction;
   readonly attributesMask: KoffiFunction;
   readonly attributesDestroy: KoffiFunction;
-  readonly fill: KoffiFunction;
   readonly spawn: KoffiFunction;
   readonly pair: KoffiFunction;
   readonly socket: KoffiFunction;
@@ -51,7 +50,6 @@ function calls(): Calls {
     attributesDefault: c.func('int posix_spawnattr_setsigdefault(void *, void *)'),
     attributesMask: c.func('int posix_spawnattr_setsigmask(void *, void *)'),
     attributesDestroy: c.func('int posix_spawnattr_destroy(void *)'),
-    fill: c.func('int sigfillset(void *)'),
     spawn: c.func(
       'int posix_spawn(void *pid, const char *path, void *actions, void *attributes, const char **argv, const char **env)',
     ),
@@ -100,7 +98,8 @@ export function spawn({ path, argv, env, fds }: SpawnOptions): number {
       c.actionsDup(actions, fd, 3 + index);
     });
     c.attributesMask(attributes, signals);
-    c.fill(signals);
+    // Not by sigfillset, which leaves out the two that glibc uses itself: those the program would start with ignored.
+    signals.fill(0xff);
     c.attributesDefault(attributes, signals);
     c.attributesFlags(attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
     const errno = Number(c.spawn(pid, path, actions, attributes, [...argv, null], [...env, null]));

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { copyFileSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { silentLog } from '../../src/base/log.ts';
+import { buildMonitor } from '../../src/runtime/build-monitor.ts';
+import { OciRuntime } from '../../src/runtime/oci-runtime.ts';
 import type { ExecRequest, Task } from '../../src/runtime/runtime.ts';
 import { StartError } from '../../src/runtime/start-error.ts';
 import { collect, ended, noMkdir, Place, unframe } from './runtime-fixture.ts';
@@ -151,4 +155,40 @@ test('sessions end with their container', async () => {
   await stop(task);
   assert.equal(await ended(exec), 137);
   await assert.rejects(runtime.exec(task, session(task, ['true'])), { kind: 'conflict' });
+});
+
+test('a container cannot write to the runtime by way of its processes (S10)', async () => {
+  // Copies, so that a hole would spoil nothing but this test's own files.
+  const runtimes = runtime
+    .list()
+    .filter(({ broken }) => !broken)
+    .map(({ name, path }) => {
+      const copy = join(place.path, `copy-${name}`);
+      copyFileSync(path, copy);
+      return { name, path: copy };
+    });
+  const sums = () => runtimes.map(({ path }) => createHash('sha256').update(readFileSync(path)).digest('hex'));
+  const before = sums();
+  const monitor = await buildMonitor({ directory: join(place.path, 'bin') });
+  const copies = await OciRuntime.open({
+    root: join(place.path, 'copies'),
+    runtimes,
+    default: undefined,
+    monitor,
+    log: silentLog,
+  });
+  const attack =
+    'while :; do for p in /proc/[0-9]* /proc/self; do [ $p = /proc/1 ] || (echo x >$p/exe) 2>/dev/null; done; done';
+  for (const { name } of runtimes) {
+    const task = await copies.start(place.request(['sh', '-c', attack], { runtime: name }));
+    for (let n = 0; n < 8; n++) {
+      const exec = await copies.exec(task, session(task, n % 2 ? ['sleep', '0.02'] : ['/proc/self/exe', 'true']));
+      exec.attached[0]!.resume();
+      await ended(exec);
+    }
+    await stop(task);
+  }
+  assert.deepEqual(sums(), before);
+  await copies.recover(new Set());
+  await copies[Symbol.asyncDispose]();
 });
