@@ -22,7 +22,7 @@ if (mode === 'hold') {
   const opened = await networks.open(id, {
     containerId: id,
     network: 'bridge',
-    ports: [port(80, 8080), port(53, 5353, { protocol: 'udp' })],
+    ports: [port(80, 8080), port(80, 8081, { hostAddress: '127.0.0.1' }), port(53, 5353, { protocol: 'udp' })],
   });
   // The places made ahead are there too when it is killed.
   setTimeout(() => process.stdout.write(`${JSON.stringify(opened)}\n`), 400);

@@ -115,6 +115,24 @@ export class Lab implements AsyncDisposable {
     return spawnSync(command, rest, { encoding: 'utf8', timeout: 10_000 }).stdout;
   }
 
+  /** A connection that stays: gives the number of answers so far, or -1 once it has ended. */
+  talk(namespace: string, address: string, portNumber: number): () => number {
+    const script = fileURLToPath(new URL('./networks-ask.ts', import.meta.url));
+    const child = this.start('nsenter', [
+      `--net=${namespace}`,
+      process.execPath,
+      script,
+      address,
+      String(portNumber),
+      'talk',
+    ]);
+    let answers = 0;
+    child.stdout?.on('data', (data: Buffer) => {
+      answers += data.length;
+    });
+    return () => (child.exitCode === null ? answers : -1);
+  }
+
   /** What is left in this namespace and below the root that only an engine makes. */
   leftovers(): string[] {
     const links = run('ip', '-o', 'link')

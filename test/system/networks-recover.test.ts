@@ -36,12 +36,23 @@ describe('networks after kill -9 of the engine', () => {
       assert.match(lab.ask('', '::1', 8080), /ping$/);
       assert.match(lab.ask(lab.lanPath, lab.hostAddress, 5353, { udp: true }), /ping/);
       assert.equal(lab.ask(lab.lanPath, endpoint.address, 80), '');
+      assert.equal(lab.ask(lab.lanPath, lab.hostAddress, 8081), '');
+      assert.match(lab.ask('', '127.0.0.1', 8081), /ping$/);
     };
     works();
+    const connections = [lab.talk(lab.lanPath, lab.hostAddress, 8080), lab.talk(lab.lanPath, 'fd99::1', 8080)];
+    const goOn = async () => {
+      const before = connections.map((answers) => answers());
+      await until(3_000, () => connections.every((answers, index) => answers() > (before[index] ?? 0)));
+      for (const [index, answers] of connections.entries())
+        assert.ok(answers() > (before[index] ?? 0), `connection ${index}`);
+    };
+    await goOn();
     await first.kill();
     // Longer than a helper without an engine would stay that holds nothing.
     await sleep(1_500);
     works();
+    await goOn();
     const intruder = createServer().listen(8080, '0.0.0.0');
     assert.equal((await once(intruder, 'error'))[0].code, 'EADDRINUSE');
     assert.equal(readdirSync(join(lab.root, 'run/netns')).length, 4, 'the container and three made ahead');
@@ -49,6 +60,7 @@ describe('networks after kill -9 of the engine', () => {
     await using networks = await lab.open();
     await networks.recover([endpoint], [sandbox.path]);
     works();
+    await goOn();
     assert.deepEqual(readdirSync(join(lab.root, 'run/netns')), [endpoint.id.slice(0, 12)]);
     assert.equal(lab.leftovers().filter((what) => what.startsWith('bth')).length, 1);
     await assert.rejects(lab.container(networks, [port(80, 8080)]), { kind: 'conflict' });
