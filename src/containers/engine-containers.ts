@@ -120,7 +120,7 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
   wait(name: string, condition: WaitCondition) {
     const { id, state } = this.#room.store.get(name);
     const result =
-      condition === 'not-running' && !this.#room.live.has(id)
+      condition === 'not-running' && !this.#room.live.has(id) && state.status !== 'restarting'
         ? Promise.resolve({ code: state.exitCode, error: state.error === '' ? undefined : state.error })
         : this.#room.waits.add(id, condition);
     return { result };

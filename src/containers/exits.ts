@@ -94,6 +94,7 @@ export async function afterStartFailure(room: Room, id: string, code: number, me
     endpoint: undefined,
   })!;
   closePending(room, id);
+  room.waits.exited(id, { code, error: message });
   if (after.hostConfig.AutoRemove) await forget(room, after, { volumes: true, durable: false });
 }
 
@@ -145,6 +146,9 @@ export function cancelRestart(room: Room, id: string): boolean {
   clearTimeout(waiting.timer);
   room.restarts.delete(id);
   const container = room.store.byId(id);
-  if (container && !isRunning(container)) room.update(id, { state: { status: 'exited' } });
+  if (container && !isRunning(container)) {
+    room.update(id, { state: { status: 'exited' } });
+    room.waits.exited(id, { code: container.state.exitCode, error: undefined });
+  }
   return true;
 }

@@ -102,7 +102,9 @@ test('a start that fails undoes everything and says why', async () => {
     exitCode: 127,
   });
   engine.runtime.failStart = () => failure;
+  const waiting = containers.wait('web', 'next-exit').result;
   await assert.rejects(containers.start('web'), failure);
+  assert.deepEqual(await waiting, { code: 127, error: failure.message });
   const { state, id } = containers.get('web');
   assert.deepEqual([state.status, state.exitCode, state.error], ['created', 127, failure.message]);
   await assertNothingHeld(engine, [id]);
@@ -276,6 +278,7 @@ test('restart policies: on-failure tries as often as it says, a stop by hand end
   runtime.tasks.get(containers.get('aa').id)!.end(1);
   await sleep(20);
   assert.equal(containers.get('aa').state.status, 'exited');
+  assert.equal((await containers.wait('aa', 'not-running').result).code, 1);
 
   const { task } = await running(
     engine,
