@@ -1,6 +1,6 @@
 import { readSync } from 'node:fs';
 import { aclAccess, aclDefault } from './names.ts';
-import { invalidTar } from './tar.ts';
+import { invalidTar } from './tar-entry.ts';
 import { fileType, type Node } from './tree.ts';
 
 /*

@@ -1,7 +1,7 @@
 import { closeSync, constants, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
 import { codeOf } from '../base/errors.ts';
 import { DirectoryCalls } from '../sys/dirfd.ts';
-import { invalidTar } from './tar.ts';
+import { invalidTar } from './tar-entry.ts';
 import { fileType, type Node } from './tree.ts';
 
 const directoryFlags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;

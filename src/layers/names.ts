@@ -1,4 +1,4 @@
-import { invalidTar, nameText } from './tar.ts';
+import { invalidTar, nameText } from './tar-entry.ts';
 
 /** The kernel's own bounds, PATH_MAX and NAME_MAX. */
 const pathLimit = 4096;

@@ -1,4 +1,4 @@
-import type { TarEntryType } from './tar.ts';
+import type { TarEntryType } from './tar-entry.ts';
 
 /** What is said about a file in an archive. Text is written as UTF-8; bytes as they are. */
 export interface TarMember {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { nameText, type TarEntry, TarReader } from './tar.ts';
+import { TarReader } from './tar.ts';
+import { nameText, type TarEntry } from './tar-entry.ts';
 import { packTar, type TarMember, tarHeader } from './tar-writer.ts';
 
 function read(tar: Buffer): { entries: TarEntry[]; contents: string[] } {

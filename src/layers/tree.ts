@@ -1,6 +1,6 @@
 import { EngineError } from '../base/errors.ts';
 import { checkLinkTarget, componentsOf, keptXattrs, markerOf } from './names.ts';
-import { invalidTar, nameText, type SparsePart, type TarEntry } from './tar.ts';
+import { invalidTar, nameText, type SparsePart, type TarEntry } from './tar-entry.ts';
 
 const S_IFDIR = 0o040000;
 const S_IFREG = 0o100000;
