@@ -87,8 +87,8 @@ npm_packages() {
   fi
   omit=
   [ "$purpose" = run ] && omit=--omit=dev
-  step "npm packages, Node 24 among them" sh -c "cd '$root' && npm ci --ignore-scripts --no-audit --no-fund $omit" ||
-    fail "the npm packages could not be installed" "cd $root && npm ci --ignore-scripts"
+  step "npm packages, Node 24 among them" sh -c "cd '$root' && npm install --no-save --ignore-scripts --no-audit --no-fund $omit" ||
+    fail "the npm packages could not be installed" "cd $root && npm install --ignore-scripts"
   [ -x "$node" ] || fail "npm brought no Node for this machine ($(uname -m))" "use an x86_64 or arm64 machine"
   echo "$purpose $(echo $want | tr ' ' -)" >"$stamp"
 }
