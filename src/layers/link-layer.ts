@@ -18,8 +18,8 @@ import { LayerTree } from './tree.ts';
 import type { LayerJob, LayerProgress } from './write-layer.ts';
 
 /**
- * No hard link between these two places (EXDEV also between two mounts of one file system, and the snapshotter's root is
- * one of its own), or no more of them on this file: the kernel copies it, by reference where the file system can.
+ * No hard link between these two places (EXDEV also between two mounts of one file system), or no more of them on this
+ * file: the kernel copies it, by reference where the file system can.
  */
 const notLinkable: ReadonlySet<string | undefined> = new Set(['EXDEV', 'EPERM', 'EMLINK', 'EOPNOTSUPP']);
 const pieceSize = 1024 * 1024;

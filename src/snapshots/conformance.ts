@@ -351,15 +351,24 @@ export function conformsAsSnapshotter(name: string, { open, addLayer }: Snapshot
     test('what is mounted below the root takes no part in propagation, and the root is let go in the end', () =>
       inPlace(async (root) => {
         const snapshotter = open(root);
+        const places = currentMounts().filter((mount) => mount.target.startsWith(`${root}/`));
+        assert.deepEqual(places.map((mount) => mount.target.slice(root.length + 1)).sort(), ['mounts', 'views']);
         assert.deepEqual(
-          currentMounts()
-            .filter((mount) => mount.target === root)
-            .map((mount) => mount.propagation),
-          [[]],
+          places.flatMap((mount) => mount.propagation),
+          [],
         );
         assert.equal(lstatSync(root).mode & 0o777, 0o700);
         await snapshotter[Symbol.asyncDispose]();
         assert.deepEqual(mountsBelow(root), []);
+      }));
+
+    test('a file from beside the root can be linked into a stage', () =>
+      inPlace(async (root, target) => {
+        await using snapshotter = open(root);
+        const blob = join(target('blobs'), 'blob');
+        writeFileSync(blob, 'content');
+        await using stage = await snapshotter.stageLayer(`sha256:${'3'.repeat(64)}` as Digest);
+        linkSync(blob, join(stage.directory, 'layer.tar'));
       }));
 
     test('a damaged layer is named, and others still mount (R08)', () =>

@@ -15,6 +15,12 @@ import { type RootAttributes, WritableStore } from './writable-store.ts';
 /** As Docker and the kernel's page of options have it. */
 const maxLayers = 128;
 
+/**
+ * The folders that something is mounted in, each a private mount of its own. Not the whole root: a hard link from the
+ * content store to a layer would go from one mount to another, which the kernel refuses.
+ */
+const mounting = ['mounts', 'views'] as const;
+
 /** Where the trees of layers are, in the form that an implementation keeps them. */
 export interface LayerTrees extends AsyncDisposable {
   /** The directory with a layer's tree, for as long as it is not released. */
@@ -56,10 +62,10 @@ export abstract class LayeredSnapshotter implements Snapshotter {
     this.log = log;
     this.calls = calls;
     this.#mountOverlay = mountOverlay;
-    makePrivate(calls, this.root);
-    for (const name of ['layers', 'staging', 'containers', 'trash', 'mounts', 'views', 'empty']) {
+    for (const name of ['layers', 'staging', 'containers', 'trash', ...mounting, 'empty']) {
       mkdirSync(join(this.root, name), { recursive: true, mode: 0o700 });
     }
+    for (const name of mounting) makePrivate(calls, join(this.root, name));
     this.store = new LayerStore({ root: this.root, sync: (directory) => this.syncLayer(directory) });
     this.#writable = new WritableStore({ root: this.root, log });
   }
@@ -206,10 +212,11 @@ export abstract class LayeredSnapshotter implements Snapshotter {
     }
     const kept = new Set([...running.map(([, target]) => target), ...this.#mounted.keys()].map(realPath));
     const mounts = join(this.root, 'mounts');
+    const views = join(this.root, 'views');
     // What is on top was mounted later and goes first.
     for (const { target } of currentMounts().toReversed()) {
       const ours = target.startsWith(`${this.root}/`) && !target.startsWith(`${mounts}/`);
-      if (ours && !kept.has(target)) {
+      if (ours && !kept.has(target) && target !== mounts && target !== views) {
         await this.calls.unmountLater(target, { detach: true });
       }
     }
@@ -232,7 +239,7 @@ export abstract class LayeredSnapshotter implements Snapshotter {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#writable[Symbol.asyncDispose]();
     await this.trees[Symbol.asyncDispose]();
-    undoPrivate(this.calls, this.root);
+    for (const name of mounting) undoPrivate(this.calls, join(this.root, name));
   }
 
   #checkLayers(layers: readonly Digest[]): void {
