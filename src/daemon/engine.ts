@@ -78,6 +78,7 @@ export async function openEngine(config: Config, log: Log) {
       })),
       default: config.defaultRuntime || undefined,
       monitor: await buildMonitor({ directory: join(root, 'monitor') }),
+      cgroupParent: config.cgroupParent,
       log,
     }),
   );

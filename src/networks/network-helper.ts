@@ -156,10 +156,11 @@ export class NetworkHelper implements AsyncDisposable {
     }
   }
 
-  /** The helper goes on holding what it holds. */
+  /** The helper goes on holding what it holds; one that holds nothing ends. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
     const connection = await this.#connection?.catch(() => undefined);
+    if (connection && this.#wanted.size === 0) await connection.ask({ op: 'quit' }).catch(() => {});
     connection?.close();
   }
 }

@@ -124,6 +124,11 @@ export class Cgroups {
     }
     throw new EngineError('internal', `remove control group ${path}: processes in it cannot be killed`);
   }
+
+  /** Removes a group that nothing is in any more. One that is in use stays. */
+  async prune(path: string): Promise<void> {
+    await Promise.all(this.directories(path).map((directory) => rmdir(directory).catch(() => {})));
+  }
 }
 
 /** Bottom up; whether nothing is left of it. */

@@ -32,6 +32,8 @@ export interface OciRuntimeDeps {
   readonly default: string | undefined;
   /** The monitor's binary (build-monitor.ts). */
   readonly monitor: string;
+  /** The control group above the containers': it goes with the engine when it is empty. */
+  readonly cgroupParent?: string;
   readonly log: Log;
 }
 
@@ -254,6 +256,7 @@ export class OciRuntime implements Runtime {
     this.#disposed = true;
     for (const monitor of this.#monitors) monitor.close();
     this.#monitors.clear();
+    if (this.#deps.cgroupParent) await this.#cgroups.prune(this.#deps.cgroupParent);
   }
 
   /** Waits until the process runs. Throws MonitorFailure when it will not. */

@@ -4,11 +4,12 @@
  * each other or the machine.
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { assertNoLeaks, nothing, processesOf } from './leaks.ts';
 
 export const project = new URL('../../', import.meta.url).pathname;
 /** What is expensive to make and stays the same: the newer Docker, base images. */
@@ -44,8 +45,12 @@ export interface TestEngine extends AsyncDisposable {
   /** docker that has to succeed; its stdout, trimmed. */
   must(...args: string[]): string;
   api(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<ApiAnswer>;
+  /** The cgroup above its containers'; '' of the reference. */
+  readonly cgroupParent: string;
   /** SIGKILL, as a crash would. */
   kill(): Promise<void>;
+  /** SIGTERM; returns the exit code once it has ended. */
+  stop(): Promise<number | null>;
   /** The same engine again on the same roots. */
   restart(): Promise<void>;
   log(): string;
@@ -82,6 +87,7 @@ class RunningEngine implements TestEngine {
   readonly netns: string;
   readonly dir: string;
   readonly env: NodeJS.ProcessEnv;
+  readonly cgroupParent: string;
   readonly #command: readonly string[];
   readonly #environment: NodeJS.ProcessEnv;
   #process: ChildProcess | undefined;
@@ -93,7 +99,9 @@ class RunningEngine implements TestEngine {
     netns: string;
     command: readonly string[];
     environment: NodeJS.ProcessEnv;
+    cgroupParent?: string;
   }) {
+    this.cgroupParent = options.cgroupParent ?? '';
     this.name = options.name;
     this.isBerth = options.isBerth;
     this.dir = options.dir;
@@ -109,8 +117,13 @@ class RunningEngine implements TestEngine {
     delete this.env.DOCKER_CONTEXT;
   }
 
+  /** 0 when it does not run. */
   get pid(): number {
-    return this.#process?.pid ?? 0;
+    return this.#isRunning ? (this.#process?.pid ?? 0) : 0;
+  }
+
+  get #isRunning(): boolean {
+    return this.#process !== undefined && this.#process.exitCode === null && this.#process.signalCode === null;
   }
 
   async start(): Promise<void> {
@@ -121,9 +134,10 @@ class RunningEngine implements TestEngine {
       env: this.#environment,
       detached: true,
     });
+    closeSync(out);
     const deadline = Date.now() + 60_000;
     for (;;) {
-      if (this.#process.exitCode !== null) throw new Error(`${this.name} did not start:\n${this.log().slice(-2000)}`);
+      if (!this.#isRunning) throw new Error(`${this.name} did not start:\n${this.log().slice(-2000)}`);
       const answer = await this.api('GET', '/_ping').catch(() => undefined);
       if (answer?.status === 200) return;
       if (Date.now() > deadline) throw new Error(`${this.name} does not answer:\n${this.log().slice(-2000)}`);
@@ -194,6 +208,14 @@ class RunningEngine implements TestEngine {
     await this.#ended();
   }
 
+  async stop(): Promise<number | null> {
+    this.#process?.kill('SIGTERM');
+    const late = setTimeout(() => this.#process?.kill('SIGKILL'), 20_000);
+    await this.#ended();
+    clearTimeout(late);
+    return this.#process?.exitCode ?? null;
+  }
+
   async restart(): Promise<void> {
     await this.start();
   }
@@ -203,18 +225,46 @@ class RunningEngine implements TestEngine {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const ids = this.docker(['ps', '-aq', '--no-trunc']).stdout.split('\n').filter(Boolean);
+    const running = this.#isRunning;
+    const ids = running ? this.docker(['ps', '-aq', '--no-trunc']).stdout.split('\n').filter(Boolean) : [];
     if (ids.length > 0) this.docker(['rm', '-f', '-v', ...ids]);
-    this.#process?.kill('SIGTERM');
-    const late = setTimeout(() => this.#process?.kill('SIGKILL'), 20_000);
-    await this.#ended();
-    clearTimeout(late);
+    const code = await this.stop();
+    let leaks: unknown;
+    if (this.isBerth && running && code === 0)
+      await assertNoLeaks(this, { ...nothing, volumes: 'any' }).catch((error: unknown) => {
+        leaks = error;
+      });
+    else if (this.isBerth) removeWhatIsLeft(this);
     spawnSync('ip', ['netns', 'del', this.netns]);
     for (const line of readFileSync('/proc/self/mounts', 'utf8').split('\n').reverse()) {
       const target = line.split(' ')[1]?.replace(/\\040/g, ' ');
       if (target?.startsWith(`${this.dir}/`)) spawnSync('umount', ['-l', target]);
     }
     rmSync(this.dir, { recursive: true, force: true });
+    if (leaks !== undefined) throw leaks;
+  }
+}
+
+/** Of an engine that was killed: its containers, its helper, its cgroups. */
+function removeWhatIsLeft({ dir, cgroupParent }: TestEngine): void {
+  for (const { pid } of processesOf(dir)) end(pid);
+  for (const controller of readdirSync('/sys/fs/cgroup')) {
+    const parent = join('/sys/fs/cgroup', controller, cgroupParent);
+    const groups = spawnSync('find', [parent, '-depth', '-type', 'd'], { encoding: 'utf8' }).stdout.split('\n');
+    for (const group of groups.filter(Boolean)) {
+      const inside = spawnSync('cat', [join(group, 'cgroup.procs')], { encoding: 'utf8' }).stdout.split('\n');
+      for (const pid of inside.filter(Boolean)) end(Number(pid));
+      for (let attempt = 0; attempt < 20 && spawnSync('rmdir', [group]).status !== 0; attempt++)
+        spawnSync('sleep', ['0.05']);
+    }
+  }
+}
+
+function end(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended.
   }
 }
 
@@ -238,9 +288,19 @@ export async function startBerth({ flags = [] as readonly string[], name = 'bert
     join(dir, 'root'),
     '--run-dir',
     join(dir, 'run'),
+    '--cgroup-parent',
+    `/${netns}`,
     ...flags,
   ];
-  const engine = new RunningEngine({ name, isBerth: true, dir, netns, command, environment: process.env });
+  const engine = new RunningEngine({
+    name,
+    isBerth: true,
+    dir,
+    netns,
+    command,
+    environment: process.env,
+    cgroupParent: `/${netns}`,
+  });
   await engine.start();
   return engine;
 }
