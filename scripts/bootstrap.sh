@@ -5,7 +5,8 @@ set -eu
 purpose=$1
 shift
 root=$(cd "$(dirname "$0")/.." && pwd)
-node=$root/node_modules/.bin/node
+case $(uname -m) in aarch64 | arm64) arch=arm64 ;; *) arch=x64 ;; esac
+node=$root/node_modules/node-linux-$arch/bin/node
 
 say() { printf '%s\n' "$*" >&2; }
 fail() {
@@ -86,11 +87,13 @@ npm_packages() {
     step "Debian package: npm" sh -c 'apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends npm' || fail "npm could not be installed" "apt-get install npm"
   fi
   omit=
-  [ "$purpose" = run ] && omit=--omit=dev
+  # Who has the development tools keeps them.
+  if [ "$purpose" = run ] && [ ! -d "$root/node_modules/typescript" ]; then omit=--omit=dev; fi
   step "npm packages, Node 24 among them" sh -c "cd '$root' && npm install --no-save --ignore-scripts --no-audit --no-fund $omit" ||
     fail "the npm packages could not be installed" "cd $root && npm install --ignore-scripts"
   [ -x "$node" ] || fail "npm brought no Node for this machine ($(uname -m))" "use an x86_64 or arm64 machine"
-  echo "$purpose $(echo $want | tr ' ' -)" >"$stamp"
+  if [ "$omit" ]; then purpose_of=run; else purpose_of=test; fi
+  echo "$purpose_of $(echo $want | tr ' ' -)" >"$stamp"
 }
 
 bundle() {
