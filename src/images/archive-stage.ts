@@ -1,11 +1,12 @@
 import type { Readable } from 'node:stream';
 import { EngineError } from '../base/errors.ts';
 import type { ContentStore } from '../content/store.ts';
+import { type Compression, compressionOf } from '../layers/decompress.ts';
 import { type Digest, Digester, DigestMismatch, isDigest } from '../oci/digest.ts';
 import { imageLimits } from '../oci/validate.ts';
 import { type ArchiveEntry, readArchive, refused, unexpectedEnd } from './archive-reader.ts';
 import type { Claims, Lease } from './claims.ts';
-import { type Compression, compressionOf, decompressed } from './decompress.ts';
+import { decompressed } from './decompress.ts';
 import { blobKey } from './store-sink.ts';
 
 /** A file of the archive, whose bytes are in the content store now. */

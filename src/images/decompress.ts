@@ -1,29 +1,14 @@
 import { spawn } from 'node:child_process';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { constants, createGunzip, createZstdDecompress } from 'node:zlib';
+import { createGunzip } from 'node:zlib';
 import { codeOf, EngineError, messageOf } from '../base/errors.ts';
-
-export type Compression = 'none' | 'gzip' | 'zstd' | 'xz' | 'bzip2';
-
-const magics: readonly [Compression, readonly number[]][] = [
-  ['gzip', [0x1f, 0x8b, 0x08]],
-  ['zstd', [0x28, 0xb5, 0x2f, 0xfd]],
-  ['xz', [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]],
-  ['bzip2', [0x42, 0x5a, 0x68]],
-];
-
-/** By the first bytes, never by a name. Six are enough. */
-export function compressionOf(head: Uint8Array): Compression {
-  const found = magics.find(([, magic]) => magic.every((byte, at) => head[at] === byte));
-  return found ? found[0] : 'none';
-}
+import { type Compression, compressionOf } from '../layers/decompress.ts';
+import { decompressZstd } from '../layers/zstd-stream.ts';
 
 /** What came compressed may grow by this factor, once it is past the first 100 MB (S06). */
 const ratioLimit = 1000;
 const ratioFrom = 100 * 1024 * 1024;
-/** zstd windows up to 128 MiB, as its own tool takes without being told. */
-const windowLog = 27;
 
 /**
  * The bytes of a stream with its compression, whichever it has, taken off. Throws `corrupt` when the compressed data ends
@@ -53,6 +38,7 @@ export async function* decompressed(source: Readable, signal: AbortSignal): Asyn
   if (compression === 'none') return yield* rest();
   let given = 0;
   for await (const chunk of through(compression, rest(), signal)) {
+    signal.throwIfAborted();
     given += chunk.length;
     if (given > ratioFrom && given > taken * ratioLimit)
       throw new EngineError(
@@ -69,13 +55,15 @@ async function* through(
   signal: AbortSignal,
 ): AsyncGenerator<Buffer, void, void> {
   if (compression === 'xz' || compression === 'bzip2') return yield* throughProgram(compression, input, signal);
-  const unpack =
-    compression === 'gzip'
-      ? createGunzip({ chunkSize: 256 * 1024 })
-      : createZstdDecompress({
-          chunkSize: 256 * 1024,
-          params: { [constants.ZSTD_d_windowLogMax]: windowLog },
-        });
+  if (compression === 'zstd') {
+    try {
+      yield* decompressZstd(input);
+    } catch (error) {
+      throw damaged(compression, error);
+    }
+    return;
+  }
+  const unpack = createGunzip({ chunkSize: 256 * 1024 });
   const feeding = pipeline(Readable.from(input), unpack, { signal });
   // It rejects with the same error that the loop below throws.
   feeding.catch(() => {});

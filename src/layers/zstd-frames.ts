@@ -7,8 +7,8 @@ export const zstdWindowLog = 27;
 const params = { [constants.ZSTD_d_windowLogMax]: zstdWindowLog };
 const pieceSize = 512 * 1024;
 /** Frames up to this size are decompressed in one call: some writers make one for each file. */
-const smallFrame = 256 * 1024;
-const smallOutput = 16 * 1024 * 1024;
+export const smallFrame = 256 * 1024;
+export const smallOutput = 16 * 1024 * 1024;
 
 /**
  * The content of a file of zstd frames (RFC 8878). Node's decompressor stops behind the first frame without a word, and
@@ -61,29 +61,45 @@ async function* readFrame(fd: number, { path, at, length, onRead }: Frame): Asyn
 
 /** RFC 8878, 3.1: how long the frame at `at` is, and whether it is one to skip. */
 function frameAt(fd: number, at: number, size: number): { readonly length: number; readonly skip: boolean } {
-  const head = readAt(fd, at, 8);
-  const magic = head.readUInt32LE(0);
-  if ((magic & 0xfffffff0) >>> 0 === 0x184d2a50) {
-    const length = 8 + head.readUInt32LE(4);
-    if (at + length > size) throw cutOff();
-    return { length, skip: true };
+  const { length, skip, checksum } = frameHeader(readAt(fd, at, 8));
+  let next = at + length;
+  for (let last = skip; !last; ) {
+    const block = blockOf(readAt(fd, next, 3), 0);
+    last = block.last;
+    next += 3 + block.length;
   }
-  if (magic !== 0xfd2fb528) throw damaged(`there is no frame at byte ${at}`);
+  if (checksum) next += 4;
+  if (next > size) throw cutOff();
+  return { length: next - at, skip };
+}
+
+/** RFC 8878, 3.1.1: what a frame's first eight bytes say. Its header's length; of one to skip, that of all of it. */
+export function frameHeader(head: Buffer): {
+  readonly length: number;
+  readonly skip: boolean;
+  readonly checksum: boolean;
+} {
+  const magic = head.readUInt32LE(0);
+  if ((magic & 0xfffffff0) >>> 0 === 0x184d2a50)
+    return { length: 8 + head.readUInt32LE(4), skip: true, checksum: false };
+  if (magic !== 0xfd2fb528) throw damaged('there is something else where a frame should begin');
   const descriptor = head[4]!;
   const single = (descriptor & 0x20) !== 0;
   const dictionary = [0, 1, 2, 4][descriptor & 3]!;
   const contentSize = [single ? 1 : 0, 2, 4, 8][descriptor >> 6]!;
-  let next = at + 5 + (single ? 0 : 1) + dictionary + contentSize;
-  for (let last = false; !last; ) {
-    const block = readAt(fd, next, 3).readUIntLE(0, 3);
-    last = (block & 1) === 1;
-    const type = (block >> 1) & 3;
-    if (type === 3) throw damaged(`there is no block at byte ${next}`);
-    next += 3 + (type === 1 ? 1 : block >> 3);
-  }
-  if (descriptor & 4) next += 4;
-  if (next > size) throw cutOff();
-  return { length: next - at, skip: false };
+  return {
+    length: 5 + (single ? 0 : 1) + dictionary + contentSize,
+    skip: false,
+    checksum: (descriptor & 4) !== 0,
+  };
+}
+
+/** RFC 8878, 3.1.1.2: how many bytes follow a block's header, and whether another block does. */
+export function blockOf(bytes: Buffer, at: number): { readonly length: number; readonly last: boolean } {
+  const block = bytes.readUIntLE(at, 3);
+  const type = (block >> 1) & 3;
+  if (type === 3) throw damaged('there is something else where a block should begin');
+  return { length: type === 1 ? 1 : block >> 3, last: (block & 1) === 1 };
 }
 
 function readAt(fd: number, at: number, length: number): Buffer {
@@ -96,7 +112,7 @@ function readAt(fd: number, at: number, length: number): Buffer {
   return bytes;
 }
 
-function cutOff(): EngineError {
+export function cutOff(): EngineError {
   return new EngineError('invalid', 'unexpected end of archive: the zstd data is cut off');
 }
 
