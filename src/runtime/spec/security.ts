@@ -1,6 +1,7 @@
 import { EngineError } from '../../base/errors.ts';
 import type { Seccomp } from '../../oci/runtime-spec.ts';
 import type { HostConfig } from '../../protocol/container.ts';
+import { maskedPaths, readonlyPaths } from '../../protocol/create-request.ts';
 import { appArmorProfileName } from './apparmor.ts';
 import type { Machine } from './input.ts';
 import { parseSeccompProfile, resolveSeccomp } from './seccomp.ts';
@@ -86,33 +87,19 @@ export function seccompFor(
   return resolveSeccomp(own ? parseSeccompProfile(seccomp) : defaultSeccompProfile(), facts);
 }
 
-/** What a container does not see, as Docker 28 has it; per-processor thermal counters are `machine.thermalPaths`. */
-const masked = [
-  '/proc/acpi',
-  '/proc/asound',
-  '/proc/interrupts',
-  '/proc/kcore',
-  '/proc/keys',
-  '/proc/latency_stats',
-  '/proc/sched_debug',
-  '/proc/scsi',
-  '/proc/timer_list',
-  '/proc/timer_stats',
-  '/sys/devices/virtual/powercap',
-  '/sys/firmware',
-];
-
-const readOnly = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
-
-/** Masked and read-only paths: the request's own lists where it has them, none when privileged, else Docker's. */
+/**
+ * Masked and read-only paths: the request's own lists where it has them, none when privileged, else Docker's. The
+ * processors' thermal counters, whose paths are this machine's, go with any list that hides something.
+ */
 export function protectedPaths(
   hostConfig: Pick<HostConfig, 'Privileged' | 'MaskedPaths' | 'ReadonlyPaths'>,
   { systemPathsUnconfined }: Pick<SecurityOptions, 'systemPathsUnconfined'>,
   machine: Pick<Machine, 'thermalPaths'>,
 ): { readonly masked: readonly string[]; readonly readOnly: readonly string[] } {
   if (hostConfig.Privileged || systemPathsUnconfined) return { masked: [], readOnly: [] };
+  const hidden = hostConfig.MaskedPaths ?? maskedPaths;
   return {
-    masked: hostConfig.MaskedPaths ?? [...masked, ...machine.thermalPaths],
-    readOnly: hostConfig.ReadonlyPaths ?? readOnly,
+    masked: hidden.length > 0 ? [...hidden, ...machine.thermalPaths] : [],
+    readOnly: hostConfig.ReadonlyPaths ?? readonlyPaths,
   };
 }
