@@ -45,6 +45,9 @@ missing() {
   library libnftables.so.1 || echo libnftables1
   [ -x /usr/bin/tini-static ] || echo tini
   [ -x /usr/bin/xz ] || echo xz-utils
+  [ -x /bin/ps ] || echo procps
+  # Where the kernel confines by profiles, they must be loaded.
+  if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ]; then command -v apparmor_parser >/dev/null || echo apparmor; fi
   # The container monitor is one C file, compiled here.
   if ! command -v gcc >/dev/null && ! command -v cc >/dev/null; then
     command -v tcc >/dev/null || echo tcc

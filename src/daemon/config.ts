@@ -149,6 +149,12 @@ export const settings = {
     path,
     'ca.crt, client.cert and client.key by registry host, as in /etc/docker/certs.d',
   ),
+  registryTimeout: setting(
+    'registryTimeout',
+    30,
+    whole('seconds', 1, 3600),
+    'how long a registry may send nothing before it is asked again',
+  ),
   maxDownloads: setting('maxDownloads', 4, whole('a number', 1, 64), 'layers of one pull that are fetched at a time'),
   maxLayerSize: setting('maxLayerSize', 20 * 1024 ** 3, bytes, 'the most that one layer may unpack to'),
   bridge: setting('bridge', 'berth0', text('an interface name', /^[\w.-]{1,15}$/), "the default network's bridge"),

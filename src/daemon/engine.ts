@@ -34,7 +34,15 @@ export async function openEngine(config: Config, log: Log) {
   const table = config.bridge === 'berth0' ? 'berth' : `berth-${config.bridge}`;
   const platform = hostPlatform();
   const machine = readMachine();
-  if (machine.appArmor) await ensureAppArmorProfile();
+  if (machine.appArmor) {
+    // Without it every start says that the profile is missing; images and all else work.
+    await ensureAppArmorProfile().catch((error: unknown) =>
+      log.error('the AppArmor profile of containers could not be loaded', {
+        error: messageOf(error),
+        try: 'berth doctor',
+      }),
+    );
+  }
 
   const events = new EventBus({ failed: (error) => log.error('an event listener failed', { error }) });
   const database = opened.use(await SqliteDatabase.open({ path: join(root, 'engine.db') }));
@@ -51,6 +59,7 @@ export async function openEngine(config: Config, log: Log) {
       },
       log,
       userAgent: `berth/${versions.berth}`,
+      timing: { stall: config.registryTimeout * 1000 },
     }),
   );
   const volumes = await LocalVolumes.open({ root: join(root, 'volumes'), database, events, log });

@@ -98,7 +98,7 @@ describe('examine', () => {
       files: { '/usr/share/doc/runc/changelog.Debian.gz': log },
       programs: {
         '/usr/sbin/runc': 'runc version 1.1.5+ds1\nspec: 1.0.2\n',
-        '/usr/bin/dpkg-query': `${deb ? `runc installed ${deb}\n` : ''}libnftables1 installed 1\nnftables installed 1\niproute2 installed 1\ntini installed 1\n`,
+        '/usr/bin/dpkg-query': `${deb ? `runc installed ${deb}\n` : ''}libnftables1 installed 1\nnftables installed 1\nprocps installed 1\ntini installed 1\n`,
       },
     });
     const late = ['CVE-2024-45310', 'CVE-2025-31133', 'CVE-2025-52565', 'CVE-2025-52881'];
@@ -127,7 +127,7 @@ describe('examine', () => {
       programs: {
         '/usr/local/sbin/runc': 'runc version 1.1.5\n',
         '/usr/bin/dpkg-query':
-          'runc installed 1.1.5+ds1-1+deb12u1\nlibnftables1 installed 1\nnftables installed 1\niproute2 installed 1\ntini installed 1\n',
+          'runc installed 1.1.5+ds1-1+deb12u1\nlibnftables1 installed 1\nnftables installed 1\nprocps installed 1\ntini installed 1\n',
       },
     });
     assert.ok(finding.holes?.includes('CVE-2024-21626'));
@@ -139,10 +139,10 @@ describe('examine', () => {
     const without = await bad({ programs: { '/usr/bin/dpkg-query': 'crun installed 1.20-1\nnftables installed 1\n' } });
     assert.deepEqual(
       without.map(({ name, state }) => `${name} ${state}`),
-      ['package.libnftables1 fail', 'package.iproute2 warn', 'package.tini warn'],
+      ['package.libnftables1 fail', 'package.procps warn', 'package.tini warn'],
     );
     const elsewhere: FakeMachine = {
-      programs: { '/usr/bin/dpkg-query': undefined, '/usr/sbin/ip': '', '/usr/bin/tini-static': '' },
+      programs: { '/usr/bin/dpkg-query': undefined, '/usr/bin/ps': '', '/usr/bin/tini-static': '' },
       stats: { '/usr/lib64/libnftables.so.1': {} },
     };
     assert.deepEqual(await bad(elsewhere), []);

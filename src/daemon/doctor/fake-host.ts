@@ -28,7 +28,7 @@ export function fakeHost(machine: FakeMachine = {}): { host: Host; changes: stri
   const programs: Record<string, string | undefined> = {
     '/usr/bin/crun': 'crun version 1.20\n',
     '/usr/bin/dpkg-query':
-      'crun installed 1.20-1\nlibnftables1 installed 1.0\nnftables installed 1.0\niproute2 installed 6\ntini installed 1\n',
+      'crun installed 1.20-1\nlibnftables1 installed 1.0\nnftables installed 1.0\nprocps installed 6\ntini installed 1\n',
     '/usr/sbin/nft': '{"nftables":[]}',
     ...machine.programs,
   };

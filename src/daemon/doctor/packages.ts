@@ -6,7 +6,7 @@ import type { Packages } from './runtimes.ts';
 const wanted = [
   { name: 'libnftables1', state: 'fail', purpose: 'networks and published ports', file: 'libnftables.so.1' },
   { name: 'nftables', state: 'warn', purpose: 'looking at the rules of networks', file: 'nft' },
-  { name: 'iproute2', state: 'warn', purpose: 'looking at the interfaces of networks', file: 'ip' },
+  { name: 'procps', state: 'warn', purpose: 'docker top with options', file: 'ps' },
   { name: 'tini', state: 'warn', purpose: 'docker run --init', file: 'tini-static' },
 ] as const;
 
