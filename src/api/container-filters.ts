@@ -39,11 +39,15 @@ export function readListQuery(query: URLSearchParams, all: boolean): ListQuery {
     throw new EngineError('invalid', `invalid value for "limit": "${limitText}" is no number`);
   const limit = Number(limitText);
   const filters = Filters.parse(query.get('filters'), known);
-  filters.oneOf('status', statuses);
+  filters.oneOf('status', statuses, 'state');
   filters.oneOf('health', ['none', 'starting', 'healthy', 'unhealthy']);
   filters.boolean('is-task');
   for (const value of filters.get('exited'))
-    if (!/^-?[0-9]{1,9}$/.test(value)) throw new EngineError('invalid', `invalid filter 'exited=${value}'`);
+    if (!/^-?[0-9]{1,9}$/.test(value))
+      throw new EngineError(
+        'invalid',
+        `invalid filter 'exited=${value}': strconv.Atoi: parsing "${value}": invalid syntax`,
+      );
   return { all, limit: limit > 0 ? limit : undefined, filters };
 }
 

@@ -280,7 +280,7 @@ test('images are listed by filter', async () => {
   assert.deepEqual(await ask({ before: ['x'] }), [['busybox:latest']]);
   assert.deepEqual(await ask({ since: ['x'] }), [[web12, web20]]);
   assert.deepEqual(await ask({ until: ['2026-02-15T00:00:00Z'] }), [[], ['busybox:latest']]);
-  await assert.rejects(ask({ dangling: ['maybe'] }), { status: 400, message: `invalid filter 'dangling=maybe'` });
+  await assert.rejects(ask({ dangling: ['maybe'] }), { status: 400, message: `invalid filter 'dangling=[maybe]'` });
 });
 
 test('a pull is asked for by name, tag or digest, with platform and credentials', async () => {

@@ -3,7 +3,7 @@ import { statSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { hostname as hostsName } from 'node:os';
 import { join } from 'node:path';
-import { EngineError } from '../base/errors.ts';
+import { EngineError, messageOf } from '../base/errors.ts';
 import type { Image } from '../images/images.ts';
 import { formatPlatform, hostPlatform, type Platform, platformScore } from '../oci/platform.ts';
 import type { ContainerConfig, CreateRequest, HostConfig } from '../protocol/container.ts';
@@ -158,27 +158,44 @@ function checkRestartPolicy({ RestartPolicy: { Name, MaximumRetryCount }, AutoRe
   if (AutoRemove && Name !== 'no') throw invalid("can't create 'AutoRemove' container with restart policy");
 }
 
+/**
+ * A container that this one names. `invalid` and not `not-found`: a client that gets 404 from a create takes the image for
+ * missing, and pulls it.
+ */
+function donor(store: Room['store'], name: string): ContainerRecord {
+  try {
+    return store.get(name);
+  } catch (cause) {
+    throw new EngineError('invalid', messageOf(cause), { cause });
+  }
+}
+
+/** Not whether the network, or the container whose network is shared, is there: that is seen at the start. */
 function checkNetwork(room: Room, config: ContainerConfig, hostConfig: HostConfig, request: CreateRequest): void {
   const { NetworkMode: mode, ExtraHosts, Dns, DnsSearch, DnsOptions, UTSMode } = hostConfig;
   const conflicting = (what: string) => invalid(`conflicting options: ${what}`);
+  for (const shared of [hostConfig.PidMode, hostConfig.IpcMode])
+    if (shared.startsWith('container:')) donor(room.store, shared.slice('container:'.length));
   const ports = portRequests(config, hostConfig);
   if (mode.startsWith('container:')) {
-    room.store.get(mode.slice('container:'.length));
     if (request.config.Hostname) throw conflicting('hostname and the network mode');
     if (ports.length > 0) throw conflicting('port publishing and the container type network mode');
     if (Dns?.length) throw conflicting('dns and the network mode');
     if (ExtraHosts?.length) throw conflicting('custom host-to-IP mapping and the network mode');
     if (config.MacAddress) throw conflicting('mac-address and the network mode');
-  } else if (mode !== 'host' && mode !== 'none') room.deps.networks.get(mode);
+  }
   if (UTSMode === 'host' && request.config.Hostname) throw conflicting('hostname and the UTS mode');
   if (UTSMode === 'host' && config.Domainname) throw conflicting('domainname and the UTS mode');
   // Only their form: the addresses are known at start.
   for (const entry of ExtraHosts ?? []) extraHost(entry, '0.0.0.0');
   resolvConf(mergeResolver({ servers: [], search: [], options: [] }, { Dns, DnsSearch, DnsOptions }));
-  const address =
-    request.endpoints[mode]?.IPAMConfig?.IPv4Address ?? request.endpoints['default']?.IPAMConfig?.IPv4Address;
-  if (address && ['bridge', 'host', 'none'].includes(mode))
-    throw invalid('user specified IP address is supported on user defined networks only');
+  const endpoint = request.endpoints[mode] ?? request.endpoints['default'];
+  if (!['bridge', 'host', 'none'].includes(mode)) return;
+  const bad = (why: string) => invalid(`invalid config for network ${mode}: invalid endpoint settings:\n${why}`);
+  if (endpoint?.Aliases?.length)
+    throw bad('network-scoped alias is supported only for containers in user defined networks');
+  if (endpoint?.IPAMConfig?.IPv4Address || endpoint?.IPAMConfig?.IPv6Address)
+    throw bad('user specified IP address is supported on user defined networks only');
 }
 
 function defaultHostname({ NetworkMode, UTSMode }: HostConfig, id: string): string {
@@ -192,7 +209,7 @@ function inheritedMounts({ store }: Room, { VolumesFrom }: HostConfig): readonly
   for (const entry of VolumesFrom ?? []) {
     const [from = '', mode = 'rw'] = entry.split(/:(.*)/s);
     if (!['ro', 'rw', 'z', 'Z', ''].includes(mode)) throw invalid(`invalid volumes-from specification: ${entry}`);
-    for (const mount of store.get(from).own.mounts) {
+    for (const mount of donor(store, from).own.mounts) {
       const point = { ...mount.point, Mode: mode, RW: mount.point.RW && mode !== 'ro' };
       mounts.set(point.Destination, { ...mount, point, noCopy: true, anonymous: false });
     }

@@ -94,7 +94,8 @@ export async function afterStartFailure(room: Room, id: string, code: number, me
     endpoint: undefined,
   })!;
   closePending(room, id);
-  room.waits.exited(id, { code, error: message });
+  // Without the message: whoever started it is told, and the docker CLI would print it a second time.
+  room.waits.exited(id, { code, error: undefined });
   if (after.hostConfig.AutoRemove) await forget(room, after, { volumes: true, durable: false });
 }
 

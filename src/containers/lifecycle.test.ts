@@ -54,6 +54,21 @@ test('create, start, exit and remove: states, events and nothing left', async ()
   await assertNothingHeld(engine);
 });
 
+test('a network that is not there is seen at the start', async () => {
+  await using engine = await fakeEngine();
+  const { containers } = engine;
+  await containers.create('lost', request({}, { NetworkMode: 'nope' }), undefined);
+  await assert.rejects(containers.start('lost'), {
+    kind: 'not-found',
+    message: 'failed to set up container networking: network nope not found',
+  });
+  assert.equal(containers.get('lost').state.status, 'created');
+  await containers.create('guest', request({}, { NetworkMode: 'container:gone' }), undefined);
+  await assert.rejects(containers.start('guest'), {
+    message: 'joining network namespace of container: No such container: gone',
+  });
+});
+
 test('wait: each condition ends when it is documented to', async () => {
   await using engine = await fakeEngine();
   const { containers } = engine;
@@ -104,7 +119,7 @@ test('a start that fails undoes everything and says why', async () => {
   engine.runtime.failStart = () => failure;
   const waiting = containers.wait('web', 'next-exit').result;
   await assert.rejects(containers.start('web'), failure);
-  assert.deepEqual(await waiting, { code: 127, error: failure.message });
+  assert.deepEqual(await waiting, { code: 127, error: undefined });
   const { state, id } = containers.get('web');
   assert.deepEqual([state.status, state.exitCode, state.error], ['created', 127, failure.message]);
   await assertNothingHeld(engine, [id]);
@@ -128,7 +143,7 @@ test('a start that fails removes an AutoRemove container, and its waiters hear i
   engine.runtime.failStart = () => Object.assign(new EngineError('invalid', 'no'), { exitCode: 126 });
   const removed = containers.wait('web', 'removed').result;
   await assert.rejects(containers.start('web'));
-  assert.deepEqual(await removed, { code: 126, error: 'no' });
+  assert.deepEqual(await removed, { code: 126, error: undefined });
   await assertNothingHeld(engine);
 });
 
@@ -227,7 +242,10 @@ test('kill: by name and number, refused when it does not run', async () => {
   task.deadly = (signal) => signal === 15;
   await containers.kill('web', 'HUP');
   await containers.kill('web', '10');
-  await assert.rejects(containers.kill('web', 'BOGUS'), { kind: 'invalid', message: 'invalid signal: BOGUS' });
+  await assert.rejects(containers.kill('web', 'BOGUS'), {
+    kind: 'invalid',
+    message: 'cannot kill container: web: invalid signal: BOGUS',
+  });
   await assert.rejects(containers.kill('web', '0'), { kind: 'invalid' });
   await containers.kill('web', 'SIGTERM');
   assert.deepEqual(task.signals, [1, 10, 15]);
@@ -308,8 +326,10 @@ test('wrong requests are refused with the words of Docker', async () => {
   await refused(request({ Image: 'nope' }), 'No such image: nope:latest', 'not-found');
   await refused(request({ Entrypoint: [''] }), 'no command specified');
   await refused(request({}, { Runtime: 'nope' }), 'unknown or invalid runtime name: nope');
-  await refused(request({}, { NetworkMode: 'nope' }), 'network nope not found', 'not-found');
-  await refused(request({}, { NetworkMode: 'container:nope' }), 'No such container: nope', 'not-found');
+  // Never `not-found` for what is not the image: clients would pull it.
+  await refused(request({}, { PidMode: 'container:nope' }), 'No such container: nope');
+  await refused(request({}, { IpcMode: 'container:nope' }), 'No such container: nope');
+  await refused(request({}, { VolumesFrom: ['nope'] }), 'No such container: nope');
   await refused(request({ StopSignal: 'NOPE' }), 'invalid signal: NOPE');
   await refused(request({ WorkingDir: 'a' }), /needs to be an absolute path/);
   await refused(request({}, { Binds: ['/a:/x', 'bb:/x/'] }), 'Duplicate mount point: /x');

@@ -95,7 +95,7 @@ function parseMount(mount: MountSpec): PlannedMount {
   if (Type === 'bind') {
     if (Source === '') throw bad('field Source must not be empty');
     if (!Source.startsWith('/')) throw bad(`invalid mount path: '${Source}' mount path must be absolute`);
-    if (VolumeOptions) throw bad('field VolumeOptions must not be specified');
+    if (VolumeOptions) throw new EngineError('invalid', 'VolumeOptions must not be specified on mount type "bind"');
     const propagation = BindOptions?.Propagation || 'rprivate';
     if (!propagations.has(propagation)) throw bad(`invalid propagation mode: ${propagation}`);
     const recursiveReadOnly = BindOptions?.ReadOnlyForceRecursive
@@ -118,7 +118,7 @@ function parseMount(mount: MountSpec): PlannedMount {
     };
   }
   if (Type === 'volume') {
-    if (BindOptions) throw bad('field BindOptions must not be specified');
+    if (BindOptions) throw new EngineError('invalid', 'BindOptions must not be specified on mount type "volume"');
     const subpath = VolumeOptions?.Subpath ?? '';
     if (subpath && Source === '') throw bad('must not set Subpath when using anonymous volumes');
     if (subpath.startsWith('/') || subpath.split('/').includes('..'))

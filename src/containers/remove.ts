@@ -89,10 +89,7 @@ export async function forget(
   room.store.delete(id);
   room.emit(container, 'destroy');
   closePending(room, id);
-  room.waits.removed(id, {
-    code: container.state.exitCode,
-    error: container.state.error === '' ? undefined : container.state.error,
-  });
+  room.waits.removed(id, { code: container.state.exitCode, error: undefined });
   const swept = room.cleanup.run(id, () => sweep(room, garbage));
   room.inBackground('what is left of a removed container could not be removed, the next start tries again', id, swept);
 }

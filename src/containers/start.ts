@@ -148,7 +148,7 @@ async function openNetwork(room: Room, container: ContainerRecord, undo: AsyncDi
   const mode = hostConfig.NetworkMode;
   if (mode === 'host') return { namespace: 'host', endpoint: undefined, sandboxed: false };
   if (mode.startsWith('container:')) {
-    const live = runningOther(room, mode.slice('container:'.length), 'network');
+    const live = networkDonor(room, mode.slice('container:'.length));
     return { namespace: { path: `/proc/${live.task.pid}/ns/net`, own: false }, endpoint: undefined, sandboxed: false };
   }
   const mac = container.endpoints[mode]?.MacAddress || config.MacAddress;
@@ -161,16 +161,41 @@ async function openNetwork(room: Room, container: ContainerRecord, undo: AsyncDi
           ports: portRequests(config, hostConfig),
           ...(mac ? { mac } : {}),
         };
+  if (mode !== 'none') checkNetworkThere(room, mode);
   const { sandbox, endpoint } = await room.deps.networks.open(id, join);
   undo.defer(() => room.deps.networks.close(id));
   return { namespace: { path: sandbox.path, own: true }, endpoint, sandboxed: true };
 }
 
+function checkNetworkThere({ deps }: Room, name: string): void {
+  try {
+    deps.networks.get(name);
+  } catch (cause) {
+    throw new EngineError('not-found', `failed to set up container networking: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/** The container whose network is joined. Throws in Docker's words when it is gone or does not run. */
+function networkDonor(room: Room, name: string): Live {
+  let other: ContainerRecord;
+  try {
+    other = room.store.get(name);
+  } catch (cause) {
+    throw new EngineError('invalid', `joining network namespace of container: ${messageOf(cause)}`, { cause });
+  }
+  const live = room.live.get(other.id);
+  if (live) return live;
+  throw new EngineError(
+    'conflict',
+    `cannot join network namespace of a non running container: container ${other.name} is ${other.state.status}`,
+  );
+}
+
 /** The container whose namespace is joined. Throws in Docker's words when it does not run. */
-export function runningOther(room: Room, name: string, what: 'network' | 'PID' | 'IPC'): Live {
+function runningOther(room: Room, name: string, what: 'PID' | 'IPC'): Live {
   const { id } = room.store.get(name);
   const live = room.live.get(id);
-  if (!live) throw new EngineError('conflict', `cannot join ${what} of a non running container: ${id}`);
+  if (!live) throw new EngineError('conflict', `failed to join ${what} namespace: container ${id} is not running`);
   return live;
 }
 
@@ -202,8 +227,8 @@ function namespaces(
 function donatedMemory(room: Room, id: string): string {
   if (room.store.get(id).hostConfig.IpcMode !== 'shareable')
     throw new EngineError(
-      'conflict',
-      `cannot join IPC of container ${id}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)`,
+      'invalid',
+      `failed to join IPC namespace: container ${id}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)`,
     );
   return sharedMemory(room, id);
 }

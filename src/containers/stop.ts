@@ -66,10 +66,19 @@ export async function restart(room: Room, name: string, options: StopOptions): P
   if (container) room.emit(container, 'restart');
 }
 
+/** Docker says which of many could not be killed. */
+function killOf({ store }: Room, name: string, text: string) {
+  try {
+    return { signal: text === '' ? sigkill : parseSignal(text), container: store.get(name) };
+  } catch (cause) {
+    if (!(cause instanceof EngineError)) throw cause;
+    throw new EngineError(cause.kind, `cannot kill container: ${name}: ${cause.message}`, { cause });
+  }
+}
+
 export async function kill(room: Room, name: string, text: string): Promise<void> {
-  const container = room.store.get(name);
+  const { container, signal } = killOf(room, name, text);
   const { id } = container;
-  const signal = text === '' ? sigkill : parseSignal(text);
   // Not in the queue: what hangs there may be what this is to end.
   const live = room.live.get(id);
   if (!live || !isRunning(container)) {

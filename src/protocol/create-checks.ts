@@ -68,7 +68,7 @@ export function checkHostConfig(host: HostConfig, version: ApiVersion): void {
   }
   for (const server of host.Dns) if (isIP(server) === 0) throw invalid(`invalid IP address: ${server}`);
   if (host.Isolation !== '' && host.Isolation !== 'default')
-    throw invalid(`invalid isolation '${host.Isolation}' on linux`);
+    throw invalid(`invalid isolation (${host.Isolation}): linux only supports 'default'`);
   if (host.ShmSize < 0) throw invalid('SHM size can not be less than 0');
   if (host.OomScoreAdj < -1000 || host.OomScoreAdj > 1000)
     throw invalid(`Invalid value ${host.OomScoreAdj}, range for oom score adj is [-1000, 1000]`);
@@ -133,7 +133,7 @@ export function checkNetworkMode(config: ContainerConfig, host: HostConfig): voi
       `conflicting options: host type networking can't be used with links. This would result in undefined behavior`,
     );
   if (!shared) return;
-  if (mode === 'container:') throw invalid('invalid container format container:<name|id>');
+  if (mode === 'container:') throw invalid('invalid network mode: invalid container format container:<name|id>');
   if (config.Hostname !== '') throw invalid('conflicting options: hostname and the network mode');
   if (links)
     throw invalid(
@@ -206,7 +206,7 @@ function checkMounts(host: HostConfig): void {
   for (const from of host.VolumesFrom ?? []) {
     const mode = from.includes(':') ? from.slice(from.indexOf(':') + 1) : 'rw';
     if (from === '' || from.startsWith(':')) throw invalid('malformed volumes-from specification: ""');
-    if (!['rw', 'ro', 'z', 'Z'].includes(mode)) throw invalid(`invalid mode for volumes-from: ${mode}`);
+    if (!['rw', 'ro', 'z', 'Z'].includes(mode)) throw invalid(`invalid mode: ${mode}`);
   }
 }
 
@@ -216,9 +216,10 @@ function checkMount(mount: MountSpec): void {
   if (mount.Target === '') throw bad('field Target must not be empty');
   if (!mount.Target.startsWith('/')) throw bad(`invalid mount path: '${mount.Target}' mount path must be absolute`);
   if (cleanPath(mount.Target) === '/') throw bad(`invalid specification: destination can't be '/'`);
-  if (mount.Type !== 'bind' && mount.BindOptions) throw bad('field BindOptions must not be specified');
-  if (mount.Type !== 'volume' && mount.VolumeOptions) throw bad('field VolumeOptions must not be specified');
-  if (mount.Type !== 'tmpfs' && mount.TmpfsOptions) throw bad('field TmpfsOptions must not be specified');
+  const ofOthers = (field: string) => invalid(`${field} must not be specified on mount type "${mount.Type}"`);
+  if (mount.Type !== 'bind' && mount.BindOptions) throw ofOthers('BindOptions');
+  if (mount.Type !== 'volume' && mount.VolumeOptions) throw ofOthers('VolumeOptions');
+  if (mount.Type !== 'tmpfs' && mount.TmpfsOptions) throw ofOthers('TmpfsOptions');
   switch (mount.Type) {
     case 'bind': {
       if (!mount.Source) throw bad('field Source must not be empty');

@@ -132,7 +132,7 @@ test('binds and mounts are checked in the words of Docker', () => {
   );
   refused(mount({ Type: 'nosuch', Target: '/b' }), 'invalid mount config for type "nosuch": mount type unknown');
   refused(mount({ Type: 'tmpfs', Target: '/b', Source: 'x' }), /field Source must not be specified/);
-  refused(mount({ Type: 'tmpfs', Target: '/b', BindOptions: {} }), /field BindOptions must not be specified/);
+  refused(mount({ Type: 'tmpfs', Target: '/b', BindOptions: {} }), /BindOptions must not be specified on mount type/);
   refused(mount({ Type: 'volume', Source: 'vol', Target: '/b', VolumeOptions: { Subpath: 'a/../../b' } }), /Subpath/);
   refused(host({ Tmpfs: { rel: '' } }), /mount path must be absolute/);
 });
@@ -171,7 +171,7 @@ test('what cannot go together with a shared network is refused', () => {
     'conflicting options: port exposing and the container type network mode',
   );
   refused({ Hostname: 'a', ...host({ UTSMode: 'host' }) }, 'conflicting options: hostname and the UTS mode');
-  refused(host({ NetworkMode: 'container:' }), 'invalid container format container:<name|id>');
+  refused(host({ NetworkMode: 'container:' }), 'invalid network mode: invalid container format container:<name|id>');
 });
 
 test('log drivers, namespaces, limits and the rest', () => {

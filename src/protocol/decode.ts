@@ -13,6 +13,8 @@ export function parseJson(text: string): unknown {
     return JSON.parse(text);
   } catch (error) {
     if (text.trim() === '') throw invalid('invalid JSON: got EOF while reading request body');
+    if (error instanceof Error && /non-whitespace character after JSON/.test(error.message))
+      throw invalid('unexpected content after JSON');
     throw invalid(`invalid JSON: ${error instanceof Error ? printable(error.message) : 'not JSON'}`);
   }
 }

@@ -81,17 +81,21 @@ export class Filters {
       const lower = value.toLowerCase();
       if (lower === '1' || lower === 'true' || lower === 't') return true;
       if (lower === '0' || lower === 'false' || lower === 'f') return false;
-      throw new EngineError('invalid', `invalid filter '${key}=${value}'`);
+      throw new EngineError('invalid', `invalid filter '${key}=[${wanted.join(' ')}]'`);
     });
     if (read.includes(true) && read.includes(false))
-      throw new EngineError('invalid', `invalid filter '${key}=${wanted.join(',')}'`);
+      throw new EngineError('invalid', `invalid filter '${key}=[${wanted.join(' ')}]'`);
     return read[0];
   }
 
   /** Throws when a value is none of these. */
-  oneOf(key: string, allowed: readonly string[]): void {
+  oneOf(key: string, allowed: readonly string[], noun = key): void {
     for (const value of this.get(key))
-      if (!allowed.includes(value)) throw new EngineError('invalid', `invalid filter '${key}=${value}'`);
+      if (!allowed.includes(value))
+        throw new EngineError(
+          'invalid',
+          `invalid filter '${key}=${value}': invalid value for ${noun} (${value}): must be one of ${allowed.join(', ')}`,
+        );
   }
 }
 

@@ -39,7 +39,7 @@ test('filters are read in both encodings', () => {
     assert.throws(() => Filters.parse(bad, known), { kind: 'invalid', message: 'invalid filter' }, bad);
   assert.throws(() => Filters.parse('{"nosuch":["a"]}', known), { message: `invalid filter 'nosuch'` });
   assert.throws(() => Filters.parse('{"dangling":["maybe"]}', known).boolean('dangling'), {
-    message: `invalid filter 'dangling=maybe'`,
+    message: `invalid filter 'dangling=[maybe]'`,
   });
   assert.equal(Filters.parse('{"dangling":{"1":true}}', known).boolean('dangling'), true);
 });

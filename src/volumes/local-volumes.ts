@@ -199,7 +199,10 @@ export class LocalVolumes implements Volumes {
 /** Docker's words. The name becomes a folder: nothing else may come through here. */
 export function checkName(name: string): void {
   if (name.length === 1)
-    throw new EngineError('invalid', 'volume name is too short, names should be at least two alphanumeric characters');
+    throw new EngineError(
+      'invalid',
+      `create ${name}: volume name is too short, names should be at least two alphanumeric characters`,
+    );
   if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/.test(name) || name.length > 255)
     throw new EngineError(
       'invalid',

@@ -25,7 +25,7 @@ export function containerRoutes({ containers, system }: ContainerRouteDeps): Rou
       const platformText = request.query.get('platform') ?? '';
       const platform = platformText === '' ? undefined : parsePlatform(platformText);
       if (platformText !== '' && !platform)
-        throw new EngineError('invalid', `"${platformText}" is an invalid OS or architecture, use os/arch[/variant]`);
+        throw new EngineError('invalid', `"${platformText}": cannot parse platform specifier: invalid argument`);
       if (body === undefined) throw new EngineError('invalid', 'invalid JSON: got EOF while reading request body');
       const spec = readCreateRequest(body, request.version, system.createDefaults);
       const created = await containers.create(request.query.get('name') ?? '', spec, platform);
@@ -159,7 +159,7 @@ export function terminalSize({ query }: ApiRequest): { rows: number; columns: nu
   const read = (key: string) => {
     const text = query.get(key) ?? '';
     if (!/^[0-9]{1,9}$/.test(text) || Number(text) > 65535)
-      throw new EngineError('invalid', `invalid resize ${key === 'h' ? 'height' : 'width'} "${text}"`);
+      throw new EngineError('invalid', `invalid resize ${key === 'h' ? 'height' : 'width'} "${text}": invalid syntax`);
     return Number(text);
   };
   return { rows: read('h'), columns: read('w') };

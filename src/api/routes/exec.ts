@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { EngineError } from '../../base/errors.ts';
 import type { Containers, ExecState } from '../../containers/containers.ts';
-import { boolean, list, object, string, stringOrStrings, strings, unsigned } from '../../protocol/decode.ts';
+import { boolean, list, object, string, strings, unsigned } from '../../protocol/decode.ts';
 import { parseDetachKeys } from '../../protocol/detach-keys.ts';
 import { headerLines } from '../flat-headers.ts';
 import { join, rawStream, readTakenBody, streamType } from '../hijack.ts';
@@ -17,7 +17,7 @@ const createFields = object('ExecOptions', {
   Tty: boolean,
   Detach: boolean,
   DetachKeys: string,
-  Cmd: stringOrStrings,
+  Cmd: strings,
   Env: strings,
   User: string,
   WorkingDir: string,
@@ -123,7 +123,7 @@ function execInspect({ id, containerId, request, user, running, exitCode, pid }:
     OpenStdin: request.AttachStdin,
     OpenStderr: request.AttachStderr,
     OpenStdout: request.AttachStdout,
-    CanRemove: exitCode !== null && !running,
+    CanRemove: false,
     ContainerID: containerId,
     DetachKeys: parseDetachKeys(request.DetachKeys)?.toString('base64') ?? '',
     Pid: pid,

@@ -93,7 +93,7 @@ function readPlatform({ query }: ApiRequest): Platform | undefined {
   if (text === '') return undefined;
   // Docker takes `linux/arm64` when pulling and JSON (`{"os":..}`) elsewhere.
   const platform = text.startsWith('{') ? fromJson(text) : parsePlatform(text);
-  if (!platform) throw new EngineError('invalid', `"${text}" is an invalid OS or architecture, use os/arch[/variant]`);
+  if (!platform) throw new EngineError('invalid', `"${text}": cannot parse platform specifier: invalid argument`);
   return platform;
 }
 

@@ -144,6 +144,6 @@ async function diskUsage({ containers, images, volumes }: SystemRouteDeps, reque
         }))
       : null,
     BuildCache: wants('build-cache') ? [] : null,
-    BuilderSize: 0,
+    ...(version < 1042 && { BuilderSize: 0 }),
   });
 }

@@ -45,7 +45,7 @@ describe('checkHostConfig', () => {
         { Memory: 8 * MiB, MemoryReservation: 64 * MiB },
         'Minimum memory limit can not be less than memory reservation limit, see usage',
       ],
-      [{ NanoCpus: 3e9 }, 'Range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available'],
+      [{ NanoCpus: 3e9 }, 'range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available'],
       [{ NanoCpus: 1e9, CpuPeriod: 10000 }, 'Conflicting options: Nano CPUs and CPU Period cannot both be set'],
       [{ NanoCpus: 1e9, CpuQuota: 10000 }, 'Conflicting options: Nano CPUs and CPU Quota cannot both be set'],
       [{ CpuPeriod: 10 }, 'CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)'],

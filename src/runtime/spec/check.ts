@@ -103,7 +103,7 @@ function checkProcessor(host: Draft, machine: Machine, warnings: string[]) {
       'NanoCPUs can not be set, as your kernel does not support CPU CFS scheduler or the cgroup is not mounted',
     );
   if (host.NanoCpus < 0 || host.NanoCpus > machine.cpus * 1e9)
-    throw invalid(`Range of CPUs is from 0.01 to ${machine.cpus}.00, as there are only ${machine.cpus} CPUs available`);
+    throw invalid(`range of CPUs is from 0.01 to ${machine.cpus}.00, as there are only ${machine.cpus} CPUs available`);
   if (host.CpuShares < 0) throw invalid(`invalid CPU shares (${host.CpuShares}): value must be a positive integer`);
   if (host.CpuShares > 0 && !known) {
     warnings.push('Your kernel does not support CPU shares or the cgroup is not mounted. Shares discarded.');
