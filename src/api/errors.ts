@@ -30,10 +30,10 @@ export function statusOfError(thrown: unknown): number {
   return thrown instanceof EngineError ? statusOf[thrown.kind] : 500;
 }
 
-/** What people read: the message, and what to do about it where we know. */
+/** What people read: the message, which many programs know by its beginning, and below it what to do where we know. */
 export function textOfError(thrown: unknown): string {
   const message = messageOf(thrown);
-  return thrown instanceof EngineError && thrown.hint ? `${message}: ${thrown.hint}` : message;
+  return thrown instanceof EngineError && thrown.hint ? `${message}\n  try: ${thrown.hint}` : message;
 }
 
 export function errorReply(thrown: unknown): Reply {

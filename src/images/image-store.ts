@@ -313,8 +313,10 @@ export class ImageStore implements Images {
     const graph = this.#graphs.get(id)!;
     let size = 0;
     const blobs = 'blobs' in graph ? graph.blobs : new Map<Digest, number>();
-    for (const bytes of blobs.values()) size += bytes;
-    for (const diffId of new Set(config.rootfs.diff_ids)) size += this.#deps.snapshots.layerFacts(diffId)?.size ?? 0;
+    const diffIds = new Set(config.rootfs.diff_ids);
+    // A plain layer and its blob are one file.
+    for (const [digest, bytes] of blobs) if (!diffIds.has(digest)) size += bytes;
+    for (const diffId of diffIds) size += this.#deps.snapshots.layerFacts(diffId)?.size ?? 0;
     return {
       ...{ id, descriptor: record.descriptor, manifest, config, size, names },
       layers: config.rootfs.diff_ids,

@@ -29,6 +29,12 @@ export function hostPlatform(): Platform {
   return architecture === 'arm64' ? { os: 'linux', architecture, variant: 'v8' } : { os: 'linux', architecture };
 }
 
+/** Architectures that may stand without `linux/`: any other word alone is more likely a slip. */
+const alone: ReadonlySet<string> = new Set([
+  ...Object.values(architectures),
+  ...['mips', 'mipsle', 'mips64', 'mips64le', 'ppc64', 'riscv', 'loong64', 'wasm'],
+]);
+
 /** `os/arch[/variant]`, `arch`, or `os`; undefined when the text is none of these. */
 export function parsePlatform(text: string): Platform | undefined {
   const parts = text.toLowerCase().split('/');
@@ -36,7 +42,8 @@ export function parsePlatform(text: string): Platform | undefined {
   const known = (name: string) => aliases[name] ?? name;
   if (parts.length === 1) {
     if (parts[0] === 'linux') return hostPlatform();
-    return normal({ os: 'linux', architecture: known(parts[0]!) });
+    const architecture = known(parts[0]!);
+    return alone.has(architecture) ? normal({ os: 'linux', architecture }) : undefined;
   }
   const [os, architecture, variant] = parts;
   return normal({ os: os!, architecture: known(architecture!), ...(variant ? { variant } : {}) });

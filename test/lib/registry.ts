@@ -1,4 +1,4 @@
-import { execFile, execFileSync, spawn } from 'node:child_process';
+import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { createSign, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -22,6 +22,8 @@ export interface RegistryOptions {
   readonly user?: User;
   readonly tls?: ServerCertificate;
   readonly tokens?: TokenServer;
+  /** The network namespace to run in, where only what is in it finds the registry. */
+  readonly netns?: string;
 }
 
 export interface TestRegistry extends AsyncDisposable {
@@ -34,7 +36,9 @@ export interface TestRegistry extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-export async function startRegistry({ user, tls, tokens }: RegistryOptions = {}): Promise<TestRegistry> {
+export async function startRegistry({ user, tls, tokens, netns }: RegistryOptions = {}): Promise<TestRegistry> {
+  const inside = (command: string, ...args: string[]): [string, string[]] =>
+    netns ? ['nsenter', [`--net=/run/netns/${netns}`, command, ...args]] : [command, args];
   const folder = mkdtempSync(join(tmpdir(), 'test-registry-'));
   const port = await freePort();
   const host = `127.0.0.1:${port}`;
@@ -63,7 +67,7 @@ export async function startRegistry({ user, tls, tokens }: RegistryOptions = {})
     ...(user || tokens ? { auth } : {}),
   };
   writeFileSync(file('config.yml'), JSON.stringify(config));
-  const child = spawn('docker-registry', ['serve', file('config.yml')], { stdio: 'ignore' });
+  const child = spawn(...inside('docker-registry', 'serve', file('config.yml')), { stdio: 'ignore' });
   const exited = once(child, 'exit');
   const stop = async () => {
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
@@ -71,7 +75,10 @@ export async function startRegistry({ user, tls, tokens }: RegistryOptions = {})
     rmSync(folder, { recursive: true, force: true });
   };
   try {
-    await answering(port, () => child.exitCode !== null);
+    const open = netns
+      ? async () => spawnSync(...inside('bash', '-c', `: > /dev/tcp/127.0.0.1/${port}`)).status === 0
+      : () => isOpen(port);
+    await answering(port, open, () => child.exitCode !== null);
   } catch (error) {
     await stop();
     throw error;
@@ -89,7 +96,7 @@ export async function startRegistry({ user, tls, tokens }: RegistryOptions = {})
       // --all: every platform of an index.
       const copy = ['copy', '--quiet', '--all', '--preserve-digests', '--dest-tls-verify=false', ...credentials];
       // Not execFileSync: the token server may live in this process.
-      await promisify(execFile)('skopeo', [...copy, `oci:${layout}:latest`, to]);
+      await promisify(execFile)(...inside('skopeo', ...copy, `oci:${layout}:latest`, to));
     },
     stop,
     [Symbol.asyncDispose]: stop,
@@ -263,15 +270,18 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-async function answering(port: number, dead: () => boolean): Promise<void> {
-  for (const deadline = Date.now() + 20_000; Date.now() < deadline && !dead(); await sleep(20)) {
-    const socket = connect(port, '127.0.0.1');
-    const open = await Promise.race([
-      once(socket, 'connect').then(() => true),
-      once(socket, 'error').then(() => false),
-    ]).catch(() => false);
-    socket.destroy();
-    if (open) return;
-  }
+async function answering(port: number, open: () => Promise<boolean>, dead: () => boolean): Promise<void> {
+  for (const deadline = Date.now() + 20_000; Date.now() < deadline && !dead(); await sleep(20))
+    if (await open()) return;
   throw new Error(`the registry on port ${port} does not answer`);
+}
+
+async function isOpen(port: number): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1');
+  const opened = await Promise.race([
+    once(socket, 'connect').then(() => true),
+    once(socket, 'error').then(() => false),
+  ]).catch(() => false);
+  socket.destroy();
+  return opened;
 }
