@@ -5,7 +5,7 @@
  *   monitor key=value... -- runtime argument...
  *
  * Descriptors at start: 0-2 /dev/null, 3 the engine's control connection, 4 a listening unix socket in `dir`, 5.. one
- * stream for each entry of `attach`. Control lines to the engine are JSON, one object a line: started, failed, exit.
+ * stream for each entry of `attach`, then the runtime's program when `program` names its descriptor. Control lines to the engine are JSON, one object a line: started, failed, exit.
  * Lines from the engine: `resize ROWS COLUMNS`, `abort` (while starting).
  * A connection to the socket begins with `control\n` or `attach [i][o][e]\n`; an attach is answered by one `+`.
  *
@@ -73,6 +73,7 @@ static struct {
   const char *id, *pid_file, *log, *oom;
   int stdin_mode; /* 0 none, 1 open, 2 once */
   int tty, rows, columns, exit_file;
+  int program; /* a descriptor of the runtime, or 0: by its path */
   long long log_size;
   int log_files;
 } option;
@@ -531,11 +532,13 @@ static void start_runtime(char **argv) {
     dup2(in[0] >= 0 ? in[0] : null, 0);
     dup2(out[1] >= 0 ? out[1] : null, 1);
     dup2(err[1], 2);
+    if (option.program) fexecve(option.program, argv, environ);
     execv(argv[0], argv);
     _exit(errno == ENOENT ? 127 : 126);
   }
   if (child < 0) _exit(70);
   runtime_pid = child;
+  if (option.program) close(option.program);
   close(null);
   shut(&in[0]);
   shut(&out[1]);
@@ -823,6 +826,7 @@ static void read_options(int argc, char **argv, int *command_at) {
     else if (IS("log-files")) option.log_files = atoi(value);
     else if (IS("oom")) option.oom = value;
     else if (IS("exit")) option.exit_file = *value == '1';
+    else if (IS("program")) option.program = atoi(value);
     else if (IS("attach"))
       for (int i = 0; value && *value; i++) {
         struct client *c = client_add(ATTACH_FD + i, STREAM);
@@ -840,6 +844,7 @@ static void close_others(void) {
   int first = ATTACH_FD;
   for (int i = 0; i < client_count; i++)
     if (clients[i].fd >= first) first = clients[i].fd + 1;
+  if (option.program >= first) first = option.program + 1;
   for (int fd = CONTROL_FD; fd < first; fd++) fcntl(fd, F_SETFD, FD_CLOEXEC);
   if (syscall(436 /* close_range */, first, ~0U, 0) < 0)
     for (int fd = first; fd < 65536; fd++) close(fd);

@@ -85,11 +85,13 @@ export interface MonitorStart {
   readonly options: Readonly<Record<string, string | number>>;
   /** The runtime and its arguments; `@console` stands for the path of the console socket. */
   readonly command: readonly string[];
+  /** A descriptor of the runtime's program; undefined: by its path, the first word of the command. */
+  readonly program?: number | undefined;
   readonly attach: readonly AttachRequest[];
 }
 
 /** Starts a monitor in a session of its own. */
-export function startMonitor({ path, directory, options, command, attach }: MonitorStart): {
+export function startMonitor({ path, directory, options, command, program, attach }: MonitorStart): {
   monitor: Monitor;
   attached: Socket[];
 } {
@@ -113,11 +115,12 @@ export function startMonitor({ path, directory, options, command, attach }: Moni
         path,
         ...Object.entries({ dir: directory, ...options }).map(([key, value]) => `${key}=${value}`),
         ...(attach.length > 0 ? [`attach=${attach.map(modes).join(',')}`] : []),
+        ...(program === undefined ? [] : [`program=${3 + theirs.length}`]),
         '--',
         ...command,
       ],
       env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'],
-      fds: theirs,
+      fds: program === undefined ? theirs : [...theirs, program],
     });
     const sockets = ours.splice(0).map((fd) => new Socket({ fd, readable: true, writable: true, allowHalfOpen: true }));
     for (const stream of sockets.slice(1)) endWhole(stream);

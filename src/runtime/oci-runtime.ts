@@ -19,6 +19,7 @@ import type {
   TerminalSize,
 } from './runtime.ts';
 import { defaultCgroup, RuntimeState } from './runtime-state.ts';
+import { SealedPrograms } from './sealed-programs.ts';
 import { SeccompCache, withoutRuntimeAnnotations, withProgram } from './seccomp-cache.ts';
 import { specJson } from './spec/json.ts';
 import { StartError, startError } from './start-error.ts';
@@ -45,6 +46,7 @@ export class OciRuntime implements Runtime {
   readonly #cgroups: Cgroups;
   readonly #state: RuntimeState;
   readonly #seccomp: SeccompCache;
+  readonly #programs: SealedPrograms;
   readonly #starts = new Semaphore(Math.max(2, availableParallelism() * 2));
   readonly #monitors = new Set<Monitor>();
   #disposed = false;
@@ -61,6 +63,8 @@ export class OciRuntime implements Runtime {
       log: deps.log,
     });
     this.#seccomp = new SeccompCache({ directory: join(deps.root, 'seccomp') });
+    this.#programs = new SealedPrograms({ log: deps.log });
+    for (const runtime of found.runtimes) void this.#programs.add(runtime);
     const works = found.runtimes.filter((runtime) => !runtime.broken);
     const best = works.find((runtime) => runtime.family === 'crun') ?? works[0] ?? found.runtimes[0];
     this.default = deps.default ?? best?.name ?? 'runc';
@@ -133,6 +137,7 @@ export class OciRuntime implements Runtime {
           ...(spec.process.terminal ? ['--console-socket', '@console'] : []),
           id,
         ],
+        program: this.#programs.descriptor(runtime),
         attach,
       });
       const task = await this.#await({
@@ -196,6 +201,7 @@ export class OciRuntime implements Runtime {
           ...(asked.terminal ? ['--console-socket', '@console'] : []),
           task.id,
         ],
+        program: this.#programs.descriptor(runtime),
         attach,
       });
       const { cgroupsPath } = task;
@@ -247,8 +253,23 @@ export class OciRuntime implements Runtime {
     return exit ? { state: 'exited', exit } : { state: 'none' };
   }
 
-  recover(known: ReadonlySet<string>): Promise<void> {
-    return this.#state.recover(known);
+  async recover(known: ReadonlySet<string>): Promise<void> {
+    for (const directory of await this.#state.recover(known)) await this.#watchSession(directory);
+  }
+
+  /** An exec session of an engine before: nobody can ask for it any more, but what it leaves is still ours to remove. */
+  async #watchSession(directory: string): Promise<void> {
+    const remove = () => rm(directory, { recursive: true, force: true });
+    const monitor = await connectMonitor(directory);
+    if (!monitor) return remove();
+    this.#monitors.add(monitor);
+    void monitor.exited
+      .then(() => {
+        this.#monitors.delete(monitor);
+        monitor.close();
+        return this.#disposed ? undefined : remove();
+      })
+      .catch((error) => this.#deps.log.warn('exec directory left behind', { directory, error }));
   }
 
   /** Lets go of every monitor. The containers go on. */

@@ -65,8 +65,11 @@ export class RuntimeState {
     ]);
   }
 
-  /** Ends and removes every container, monitor and exec session of this root whose container is not in `known`. */
-  async recover(known: ReadonlySet<string>): Promise<void> {
+  /**
+   * Ends and removes every container, monitor and exec session of this root whose container is not in `known`. Returns the
+   * directories of the exec sessions that go on.
+   */
+  async recover(known: ReadonlySet<string>): Promise<readonly string[]> {
     for (const { id, pid } of await this.#monitors()) {
       if (known.has(id)) continue;
       this.#deps.log.info('ending a monitor that nobody knows', { id, pid });
@@ -81,9 +84,14 @@ export class RuntimeState {
         await this.remove({ id, bundle, cgroupsPath: cgroupsPath ?? defaultCgroup(id) });
       }
     const alive = new Set((await this.#monitors()).map((monitor) => monitor.exec));
-    for (const exec of await namesIn(join(this.#deps.root, 'exec')))
-      if (!alive.has(exec)) await rm(join(this.#deps.root, 'exec', exec), { recursive: true, force: true });
+    const sessions: string[] = [];
+    for (const exec of await namesIn(join(this.#deps.root, 'exec'))) {
+      const directory = join(this.#deps.root, 'exec', exec);
+      if (alive.has(exec)) sessions.push(directory);
+      else await rm(directory, { recursive: true, force: true });
+    }
     await rm(join(this.#deps.root, 'probe'), { recursive: true, force: true });
+    return sessions;
   }
 
   async cgroupsPathIn(bundle: string, id: string): Promise<string> {

@@ -9,6 +9,7 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { messageOf } from '../../src/base/errors.ts';
 import { assertNoLeaks, nothing, processesOf } from './leaks.ts';
 
 export const project = new URL('../../', import.meta.url).pathname;
@@ -241,7 +242,10 @@ class RunningEngine implements TestEngine {
       if (target?.startsWith(`${this.dir}/`)) spawnSync('umount', ['-l', target]);
     }
     rmSync(this.dir, { recursive: true, force: true });
-    if (leaks !== undefined) throw leaks;
+    if (leaks === undefined) return;
+    // Said here too: behind a check that failed before, the reporter shows neither of the two.
+    console.error(`${this.name}: ${messageOf(leaks)}`);
+    throw leaks;
   }
 }
 
