@@ -100,7 +100,10 @@ npm_packages() {
 }
 
 bundle() {
-  if [ -f "$root/dist/built" ] && [ -z "$(find "$root/src" "$root/package.json" -newer "$root/dist/built" -type f -print -quit)" ]; then return 0; fi
+  if [ -f "$root/dist/built" ] && [ -z "$(find "$root/src" "$root/package.json" -newer "$root/dist/built" -type f -print -quit)" ]; then
+    touch "$root/dist/built"
+    return 0
+  fi
   step "bundle" "$node" "$root/scripts/build.ts" || fail "the bundle could not be made" "$node $root/scripts/build.ts"
 }
 

@@ -6,7 +6,7 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { cp, mkdir, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
-import { build } from 'esbuild';
+import { type BuildOptions, build, type Plugin } from 'esbuild';
 
 const root = new URL('../', import.meta.url).pathname;
 const builds = `${root}.build`;
@@ -14,7 +14,26 @@ const name = `${Date.now().toString(36)}-${process.pid}`;
 const staging = `${builds}/${name}`;
 
 /** Every file that starts a process or a thread is named in the code by `entryUrl('room/file')`. */
-const entries = ['cli/main', 'daemon/main', ...findEntries()];
+const entries = ['daemon/main', ...findEntries()];
+
+/** Commands that bring half the engine along: files of their own, loaded when they are asked for. */
+const heavyCommands = ['cli/commands/engine', 'cli/commands/quickstart', 'cli/commands/doctor'];
+
+const outputName = (name: string) => name.replaceAll('/', '-');
+const named = (names: readonly string[]) =>
+  Object.fromEntries(names.map((name) => [outputName(name), `src/${name}.ts`]));
+
+/** Imports of these stay imports, of the file that each becomes. */
+function leaveOut(names: readonly string[]): Plugin {
+  return {
+    name: 'leave-out',
+    setup: ({ onResolve }) =>
+      onResolve({ filter: /^\.\/commands\// }, ({ path }) => {
+        const name = names.find((known) => known === `cli/${path.slice(2, -3)}`);
+        return name ? { path: `./${outputName(name)}.js`, external: true } : undefined;
+      }),
+  };
+}
 
 function findEntries(): string[] {
   const found = new Set<string>();
@@ -47,12 +66,10 @@ function commit(): string {
 
 await mkdir(staging, { recursive: true });
 try {
-  await build({
+  const common: BuildOptions = {
     absWorkingDir: root,
-    entryPoints: Object.fromEntries(entries.map((name) => [name.replace('/', '-'), `src/${name}.ts`])),
     outdir: staging,
     bundle: true,
-    splitting: true,
     format: 'esm',
     platform: 'node',
     target: 'node24',
@@ -60,16 +77,21 @@ try {
     define: {
       BERTH_BUILD: JSON.stringify({ version: packageVersion(), commit: commit(), built: new Date().toISOString() }),
     },
-    chunkNames: 'chunk-[hash]',
     sourcemap: true,
     sourcesContent: false,
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: 'none',
     logLevel: 'warning',
-    // Names stay as they are: errors and stack traces are read by people.
-    keepNames: false,
+  };
+  await build({
+    ...common,
+    entryPoints: named([...entries, ...heavyCommands]),
+    splitting: true,
+    chunkNames: 'chunk-[hash]',
   });
+  // The daily commands are one file: opening a dozen chunks costs more than compiling what one command does not use.
+  await build({ ...common, entryPoints: named(['cli/main']), plugins: [leaveOut(heavyCommands)] });
   await cp(`${root}src/runtime/monitor.c`, `${staging}/monitor.c`);
   await writeFile(`${staging}/built`, '');
   // `dist` is a link that is swapped: an engine that runs from an earlier build still finds its chunks.

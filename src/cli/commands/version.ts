@@ -1,8 +1,6 @@
 import { messageOf } from '../../base/errors.ts';
-import { EngineClient } from '../../client/client.ts';
 import { versions } from '../../daemon/version.ts';
 import type { Command } from '../command.ts';
-import { engineSocket } from '../connect.ts';
 
 export const version: Command = {
   usage: 'version',
@@ -14,6 +12,10 @@ export const version: Command = {
       process.stdout.write(`berth ${versions.berth} (${versions.commit})\n`);
       return 0;
     }
+    const [{ EngineClient }, { engineSocket }] = await Promise.all([
+      import('../../client/client.ts'),
+      import('../connect.ts'),
+    ]);
     await using client = new EngineClient({ socket: engineSocket() });
     const engine = await client
       .json<{ Version: string; ApiVersion: string; Platform: { Name: string } }>('GET', '/version')
