@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { onBothEngines } from '../lib/both-engines.ts';
 import { dockerCli } from '../lib/engines.ts';
@@ -153,6 +153,8 @@ onBothEngines('docker run', { runtimes: ['crun', 'runc'] }, ({ same }) => {
   });
 
   same('masked and read-only paths, devices', (engine) => {
+    // A kernel without /proc/kcore leaves nothing that the link could point to.
+    const core = existsSync('/proc/kcore') ? '/dev/core' : '';
     assert.equal(
       engine.must(
         'run',
@@ -171,9 +173,9 @@ onBothEngines('docker run', { runtimes: ['crun', 'runc'] }, ({ same }) => {
         'bb:1',
         'sh',
         '-c',
-        'ls -d /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty /dev/ptmx /dev/pts /dev/shm /dev/mqueue /dev/fd /dev/stdin /dev/core | wc -l',
+        `ls -d /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty /dev/ptmx /dev/pts /dev/shm /dev/mqueue /dev/fd /dev/stdin ${core} | wc -l`,
       ),
-      '13',
+      core === '' ? '12' : '13',
     );
     assert.equal(
       engine.must('run', '--rm', '--device', '/dev/null:/dev/mine:r', 'bb:1', 'sh', '-c', 'cat /dev/mine && echo ok'),
