@@ -217,13 +217,13 @@ export function transportError(url: URL, cause: unknown): RegistryError {
     case 'ERR_SSL_PACKET_LENGTH_TOO_LONG':
       return error(
         'http: server gave HTTP response to HTTPS client',
-        `if this registry is meant to have no TLS, list ${url.host} under insecure-registries`,
+        `if this registry is meant to have no TLS, add ${url.host} to insecureRegistries in the engine's configuration`,
       );
   }
   if (code === 'EPROTO' && /wrong version number|packet length too long|http request/i.test(messageOf(inner)))
     return error(
       'http: server gave HTTP response to HTTPS client',
-      `if this registry is meant to have no TLS, list ${url.host} under insecure-registries`,
+      `if this registry is meant to have no TLS, add ${url.host} to insecureRegistries in the engine's configuration`,
     );
   if (unknownAuthority.has(code))
     return error('tls: failed to verify certificate: x509: certificate signed by unknown authority', tlsHint);

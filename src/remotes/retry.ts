@@ -3,6 +3,19 @@ import { codeOf } from '../base/errors.ts';
 import { canceled, RegistryError } from './errors.ts';
 import type { Timing } from './transport.ts';
 
+/**
+ * There was nobody to ask, which seldom passes within seconds: people want to hear of a slip in a name at once, and a
+ * host that says nothing at all costs a long wait each time.
+ */
+const nobody: ReadonlySet<string | undefined> = new Set([
+  'ETIMEDOUT',
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+]);
+
 /** Tries again what failed for a reason that passes, with longer waits each time. */
 export async function withRetries<T>(
   timing: Timing,
@@ -14,8 +27,7 @@ export async function withRetries<T>(
       return await attempt();
     } catch (error) {
       if (!(error instanceof RegistryError) || !error.temporary) throw error;
-      // A host that says nothing at all has cost a long wait each time.
-      const most = codeOf(error.cause) === 'ETIMEDOUT' ? Math.min(2, timing.attempts) : timing.attempts;
+      const most = nobody.has(codeOf(error.cause)) ? Math.min(2, timing.attempts) : timing.attempts;
       if (attempts >= most) throw error;
       await pause(timing, attempts, signal, error.retryAfter);
     }

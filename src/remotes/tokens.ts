@@ -90,7 +90,7 @@ export class Tokens {
       throw new RegistryError(
         'forbidden',
         `Get "${base.origin}/v2/": the registry wants its clients to sign in at ${shown(realm)}, without TLS; refused`,
-        { hint: `list ${realm.host} under insecure-registries if that is meant` },
+        { hint: `if that is meant, add ${realm.host} to insecureRegistries in the engine's configuration` },
       );
     // A token server on this machine may serve a registry on this machine, and no other (S33).
     checkLiteral(realm.hostname, guardFor(address));

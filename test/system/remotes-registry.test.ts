@@ -143,7 +143,7 @@ test('S37 a registry without TLS that is not listed as insecure is refused with 
   const name = `registry.test:${registry.port}/app:1`;
   using remote = client({}, lookup);
   await assert.rejects(remote.resolve(parseReference(name), {}), (error) => {
-    assert.match((error as EngineError).hint ?? '', /insecure-registries/);
+    assert.match((error as EngineError).hint ?? '', /insecureRegistries/);
     return failsAs('unavailable', /http: server gave HTTP response to HTTPS client$/)(error);
   });
   for (const insecure of [['registry.test'], [`registry.test:${registry.port}`], ['127.0.0.0/8']]) {
