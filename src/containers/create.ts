@@ -20,7 +20,8 @@ import { checkName, inventName } from './names.ts';
 import { extraHost, mergeResolver, resolvConf } from './network-files.ts';
 import { portRequests } from './ports.ts';
 import { type ContainerRecord, createdState, type HeldMount } from './record.ts';
-import { type Room, recordKind } from './room.ts';
+import type { Garbage } from './remove.ts';
+import { garbageKind, type Room, recordKind } from './room.ts';
 import { now } from './time.ts';
 
 /** Durable when it returns, and the name is this container's: all of it, or nothing. */
@@ -34,6 +35,14 @@ export async function create(
   const wanted = asked === '' ? '' : checkName(asked);
   const image = await deps.images.get(request.config.Image, platform);
   const id = newId();
+  const imageManifest = {
+    mediaType: image.manifest.mediaType,
+    digest: image.manifest.digest,
+    size: image.manifest.size,
+  };
+  await using undo = new AsyncDisposableStack();
+  room.creating.set(id, { image: image.id, imageManifest });
+  using _created = { [Symbol.dispose]: () => void room.creating.delete(id) };
   const merged = mergeConfig(request.config, image.config.config ?? {});
   const { hostConfig, warnings } = checkRequest(room, merged, request.hostConfig);
   const config = { ...merged, Hostname: merged.Hostname || defaultHostname(hostConfig, id) };
@@ -41,14 +50,21 @@ export async function create(
   for (const mount of plan.planned) checkSource(mount);
   checkNetwork(room, config, hostConfig, request);
 
-  await using undo = new AsyncDisposableStack();
   // From here to the record nothing else gets this name; no await stands between the look and the reservation.
   const name = wanted || inventName((name) => store.isNamed(name));
   const release = store.reserve(name, id);
   undo.defer(release);
 
   const mounts = [...plan.inherited];
-  for (const mount of plan.planned) mounts.push(await makeMount(room, undo, mount, image));
+  const planned = plan.planned.map((mount) => ({ ...mount, source: mount.source || anonymousName(mount) }));
+  const anonymous = planned.filter((mount) => mount.type === 'volume' && mount.anonymous).map(({ source }) => source);
+  if (anonymous.length > 0) {
+    // Before they are made: a start of the engine removes them when it does not find the container.
+    const garbage: Garbage = { id, volumes: anonymous };
+    room.write([{ kind: garbageKind, key: id, value: garbage }], id);
+    undo.defer(() => room.write([{ kind: garbageKind, key: id, value: undefined }], id));
+  }
+  for (const mount of planned) mounts.push(await makeMount(room, undo, mount, image));
   const directory = room.directory(id);
   const bundle = room.bundle(id);
   const [path, ...args] = commandOf(config) as [string, ...string[]];
@@ -60,7 +76,7 @@ export async function create(
     name,
     created: now(),
     image: image.id,
-    imageManifest: { mediaType: image.manifest.mediaType, digest: image.manifest.digest, size: image.manifest.size },
+    imageManifest,
     platform: {
       os: manifestPlatform.os,
       architecture: manifestPlatform.architecture,
@@ -94,7 +110,13 @@ export async function create(
     deps.snapshots.prepare(id, image.layers).then(() => undo.defer(() => deps.snapshots.remove(id))),
     mkdir(directory, { mode: 0o710 }).then(() => undo.defer(() => rm(directory, { recursive: true, force: true }))),
     deps.database
-      .write([{ kind: recordKind, key: id, value: record }], { durable: !hostConfig.AutoRemove })
+      .write(
+        [
+          { kind: recordKind, key: id, value: record },
+          ...(anonymous.length > 0 ? [{ kind: garbageKind, key: id, value: undefined }] : []),
+        ],
+        { durable: !hostConfig.AutoRemove },
+      )
       .then(() => undo.defer(() => deps.database.write([{ kind: recordKind, key: id, value: undefined }]))),
   ]);
   for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
@@ -103,6 +125,9 @@ export async function create(
   room.emit(record, 'create');
   return { id, warnings: [...warnings, ...platformWarning(image, platform)] };
 }
+
+const anonymousName = ({ type, anonymous }: PlannedMount) =>
+  type === 'volume' && anonymous ? randomBytes(32).toString('hex') : '';
 
 function newId(): string {
   for (;;) {
@@ -234,8 +259,8 @@ async function makeMount(
   const point = { Destination: target, Mode: mode, RW: !readOnly, Propagation: propagation };
   if (type !== 'volume') return { ...held, point: { Type: type, Source: source, ...point } };
   const { volumes, snapshots } = room.deps;
-  const before = source !== '' && volumes.list().some(({ name }) => name === source);
-  const volume = await volumes.create({ name: source, labels });
+  const before = volumes.list().some(({ name }) => name === source);
+  const volume = await volumes.create({ name: source, labels, anonymous: held.anonymous });
   if (!before) undo.defer(() => volumes.remove(volume.name, { force: true }).catch(() => {}));
   if (!held.noCopy) {
     await using view = await snapshots.view(image.layers);

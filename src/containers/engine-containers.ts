@@ -172,10 +172,17 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
   }
 
   usersOf(image: Digest): readonly { readonly id: string; readonly running: boolean }[] {
-    return this.#room.store
-      .list()
-      .filter((container) => container.image === image || container.imageManifest.digest === image)
-      .map((container) => ({ id: container.id, running: isRunning(container) }));
+    const { store, creating } = this.#room;
+    const uses = (container: Pick<Container, 'image' | 'imageManifest'>) =>
+      container.image === image || container.imageManifest.digest === image;
+    return [
+      ...store
+        .list()
+        .filter(uses)
+        .map((container) => ({ id: container.id, running: isRunning(container) })),
+      // Not even by force: the create that is under way would fail for it.
+      ...[...creating].filter(([, container]) => uses(container)).map(([id]) => ({ id, running: true })),
+    ];
   }
 
   /** Until what goes on in the background is done: releases after exits, sweeping after removals. */

@@ -89,6 +89,8 @@ export class Room {
   readonly held = new Set<string>();
   /** Attached before the start. */
   readonly pending = new Map<string, Set<PendingAttach>>();
+  /** Images that containers are being made of, by the ID of the container: they are in use before there is a record. */
+  readonly creating = new Map<string, Pick<Container, 'image' | 'imageManifest'>>();
   /** Being removed: a second remove is told so. */
   readonly removing = new Set<string>();
   /** Waiting for the next try of the restart policy. */

@@ -60,10 +60,17 @@ export class LocalVolumes implements Volumes {
     return this.#get(name);
   }
 
-  create({ name, labels = {} }: { readonly name: string; readonly labels?: Readonly<Record<string, string>> }) {
-    const anonymous = name === '';
-    if (!anonymous) checkName(name);
-    const id = anonymous ? randomBytes(32).toString('hex') : name;
+  create({
+    name,
+    labels = {},
+    anonymous = name === '',
+  }: {
+    readonly name: string;
+    readonly labels?: Readonly<Record<string, string>>;
+    readonly anonymous?: boolean;
+  }) {
+    if (name !== '') checkName(name);
+    const id = name || randomBytes(32).toString('hex');
     return this.#queue.run(id, async (): Promise<Volume> => {
       const existing = this.#volumes.get(id);
       if (existing) return existing;
@@ -170,7 +177,10 @@ export class LocalVolumes implements Volumes {
   async #recover(): Promise<void> {
     const { root, database, log } = this.#deps;
     for (const entry of await readdir(root)) {
-      if (!entry.startsWith('.removed-')) continue;
+      if (!entry.startsWith('.removed-')) {
+        if (!this.#volumes.has(entry)) await removeIfEmpty(join(root, entry));
+        continue;
+      }
       const name = entry.slice('.removed-'.length);
       if (!(await exists(join(root, name))) && this.#volumes.delete(name))
         await database.write([{ kind, key: name, value: undefined }]);
@@ -194,6 +204,12 @@ export class LocalVolumes implements Volumes {
     await this.#deps.database.write([{ kind, key: volume.name, value: volume }]);
     this.#volumes.set(volume.name, Object.freeze(volume));
   }
+}
+
+/** The folder of a create that was cut short. Whatever holds a file is somebody's. */
+async function removeIfEmpty(path: string): Promise<void> {
+  await rmdir(join(path, '_data')).catch(() => {});
+  await rmdir(path).catch(() => {});
 }
 
 /** Docker's words. The name becomes a folder: nothing else may come through here. */

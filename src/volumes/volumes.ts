@@ -17,7 +17,12 @@ export interface Volumes {
   /** Throws `not-found` (`get x: no such volume`). */
   get(name: string): Volume;
   /** Durable when it returns; an existing volume of that name is returned as it is. '' makes an anonymous one. */
-  create(request: { readonly name: string; readonly labels?: Readonly<Record<string, string>> }): Promise<Volume>;
+  create(request: {
+    readonly name: string;
+    readonly labels?: Readonly<Record<string, string>>;
+    /** Nobody chose the name, although it is given: who makes the volume wrote down before that it will be there. */
+    readonly anonymous?: boolean;
+  }): Promise<Volume>;
   /** Deletes the data at once. Whether it is in use is asked of `users`. */
   remove(name: string, options: { readonly force: boolean }): Promise<void>;
   /**
