@@ -9,7 +9,7 @@ import { DigestLock } from './digest-lock.ts';
 import { diskError, mismatch, noSuchBlob, tooLarge } from './errors.ts';
 import { FileIngest } from './file-ingest.ts';
 import { PresentIngest } from './present-ingest.ts';
-import { receive } from './receive.ts';
+import { receive, receivePrefix } from './receive.ts';
 import type { ContentStore, Ingest, ReceiveOptions } from './store.ts';
 
 /** How long bytes of a broken transfer wait for its next attempt. */
@@ -148,6 +148,11 @@ export class FileContentStore implements ContentStore {
     }
   }
 
+  /** Takes away what a crash left that nobody can go on with. What uses the store does it first, too. */
+  recover(): Promise<void> {
+    return this.#prepare();
+  }
+
   #prepare(): Promise<void> {
     this.#ready ??= this.#makeFolders().catch((error) => {
       this.#ready = undefined; // the disk may have room next time
@@ -162,6 +167,8 @@ export class FileContentStore implements ContentStore {
       await mkdir(folder, { recursive: true, mode: 0o700 }).catch(async (error) => {
         throw await diskError('mkdir', folder, 0, error);
       });
+    for (const name of await names(join(root, 'ingest')))
+      if (name.startsWith(receivePrefix)) await rm(join(root, 'ingest', name), { force: true });
     await this.sweep();
   }
 

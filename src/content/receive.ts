@@ -13,6 +13,8 @@ export interface ReceiveDeps {
 }
 
 const stageSize = 1024 * 1024;
+/** Its digest is not known yet: nobody can go on with such a file after a crash. */
+export const receivePrefix = 'receive-';
 
 /** Writes what comes to a file of its own, and names the file when the digest is known. Nothing is kept on failure. */
 export async function receive(
@@ -20,7 +22,7 @@ export async function receive(
   body: AsyncIterable<Uint8Array>,
   { size, onDigest, signal }: ReceiveOptions,
 ): Promise<Digest> {
-  const path = join(folder, `receive-${randomBytes(8).toString('hex')}`);
+  const path = join(folder, receivePrefix + randomBytes(8).toString('hex'));
   try {
     await using file = await open(path, 'wx', 0o600);
     const digester = new Digester();

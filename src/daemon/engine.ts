@@ -147,10 +147,13 @@ export async function openEngine(config: Config, log: Log) {
   });
 
   // What a crash left of images that never came to be; nobody waits for it.
-  const sweep = images.collect().then(
-    ({ bytes }) => bytes > 0 && log.info('removed what no image refers to', { bytes }),
-    (error: unknown) => log.error('content could not be collected', { error: messageOf(error) }),
-  );
+  const sweep = content
+    .recover()
+    .then(() => images.collect())
+    .then(
+      ({ bytes }) => bytes > 0 && log.info('removed what no image refers to', { bytes }),
+      (error: unknown) => log.error('content could not be collected', { error: messageOf(error) }),
+    );
   opened.defer(async () => {
     await sweep;
   });
