@@ -531,7 +531,7 @@ test('the list is made again when a container changes, and the status text count
 test('what is not built says so, and the swarm is answered as Docker does', async () => {
   await using engine = await serve();
   for (const [method, path] of [
-    ['GET', '/containers/x/stats'],
+    ['POST', '/containers/prune'],
     ['POST', '/networks/create'],
     ['POST', '/build'],
     ['POST', '/images/a/b/push'],
@@ -542,6 +542,12 @@ test('what is not built says so, and the swarm is answered as Docker does', asyn
       assert.match(error.message, /^Berth does not do .* yet/);
       return true;
     });
+  // Of what is not there it says that.
+  for (const [method, path] of [
+    ['GET', '/containers/x/stats'],
+    ['GET', '/containers/x/changes'],
+  ] as const)
+    await assert.rejects(engine.client.json(method, path), { status: 404 });
   for (const path of ['/swarm', '/services', '/nodes/x', '/secrets/create'])
     await assert.rejects(engine.client.json('GET', path), { status: 503 });
   assert.deepEqual(await engine.client.json('GET', '/plugins'), []);

@@ -123,7 +123,7 @@ export async function create(
   store.set(record);
   undo.move();
   room.emit(record, 'create');
-  return { id, warnings: [...warnings, ...platformWarning(image, platform)] };
+  return { id, warnings: [...warnings, ...portsWarning(hostConfig), ...platformWarning(image, platform)] };
 }
 
 const anonymousName = ({ type, anonymous }: PlannedMount) =>
@@ -159,6 +159,7 @@ function checkRequest({ deps }: Room, config: ContainerConfig, asked: HostConfig
   workingDirectory(config.WorkingDir);
   if (config.WorkingDir !== '' && !config.WorkingDir.startsWith('/'))
     throw invalid(`the working directory '${config.WorkingDir}' is invalid, it needs to be an absolute path`);
+  if (filled.DeviceRequests?.length) throw invalid(noDeviceDriver(filled.DeviceRequests));
   if (filled.Links?.length)
     throw new EngineError('unsupported', 'links between containers are not supported yet; use a network');
   for (const variable of config.Env)
@@ -270,6 +271,18 @@ async function makeMount(
     ...held,
     point: { Type: 'volume', Name: volume.name, Source: volume.mountpoint, Driver: volume.driver, ...point },
   };
+}
+
+function portsWarning({ NetworkMode, PortBindings, PublishAllPorts }: HostConfig): readonly string[] {
+  if (NetworkMode !== 'host' || (Object.keys(PortBindings).length === 0 && !PublishAllPorts)) return [];
+  return ['Published ports are discarded when using host network mode'];
+}
+
+/** `--gpus` and CDI devices: nothing here can hand them out. */
+function noDeviceDriver([first]: readonly unknown[]): string {
+  const { Driver = '', Capabilities = [] } = (first ?? {}) as { Driver?: string; Capabilities?: string[][] };
+  const wanted = Capabilities.map((all) => `[${all.join(' ')}]`).join(' ');
+  return `could not select device driver ${JSON.stringify(Driver)} with capabilities: [${wanted}]`;
 }
 
 function platformWarning({ manifest, config }: Image, asked: Platform | undefined): readonly string[] {

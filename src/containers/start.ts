@@ -10,6 +10,7 @@ import { resolveDevices } from '../runtime/spec/devices.ts';
 import { containerEnv } from '../runtime/spec/env.ts';
 import { type ContainerMount, noDevices, type SpecNamespaces } from '../runtime/spec/input.ts';
 import { tmpfsOptions } from '../runtime/spec/mounts.ts';
+import { checkPropagation } from '../runtime/spec/propagation.ts';
 import { resolveUser } from '../runtime/spec/user.ts';
 import { removeBundle } from './bundle.ts';
 import { afterStartFailure, supervise } from './exits.ts';
@@ -95,6 +96,9 @@ async function launch(room: Room, container: ContainerRecord): Promise<Task> {
   writeNetworkFiles(room, container, network.endpoint);
   const user = resolveUser(rootfs, config.User, hostConfig.GroupAdd ?? []);
   if (config.WorkingDir !== '' && config.WorkingDir !== '/') makeDirectoryInside(rootfs, config.WorkingDir);
+  const mounts = await specMounts(container);
+  if (mounts.some((mount) => mount.type === 'bind' && /^r?(shared|slave)$/.test(mount.propagation ?? '')))
+    checkPropagation(mounts, readFileSync('/proc/self/mountinfo', 'utf8'));
   const hostname = config.Hostname || (network.namespace === 'host' ? hostsName() : '');
   const spec = buildSpec({
     id,
@@ -107,7 +111,7 @@ async function launch(room: Room, container: ContainerRecord): Promise<Task> {
     rootfs,
     hostname: hostConfig.UTSMode === 'host' && config.Hostname === hostsName() ? '' : hostname,
     namespaces: namespaces(room, container, network.namespace),
-    mounts: await specMounts(container),
+    mounts,
     devices: wantsDevices(container) ? await resolveDevices(hostConfig) : noDevices,
     init: hostConfig.Init ? deps.config.init || undefined : undefined,
     cgroupParent: deps.config.cgroupParent,

@@ -13,8 +13,8 @@ export class Filters {
 
   static readonly none = new Filters(new Map());
 
-  /** Throws `invalid` for what is no filter, and for a key that is not in `known`. */
-  static parse(text: string | null | undefined, known: readonly string[]): Filters {
+  /** Throws `invalid` for what is no filter, and for a key that is not in `known` where that is given. */
+  static parse(text: string | null | undefined, known?: readonly string[]): Filters {
     if (text === null || text === undefined || text === '') return Filters.none;
     const bad = (cause?: unknown) => new EngineError('invalid', 'invalid filter', { cause });
     let value: unknown;
@@ -27,7 +27,7 @@ export class Filters {
     if (typeof value !== 'object' || Array.isArray(value)) throw bad();
     const values = new Map<string, readonly string[]>();
     for (const [key, entry] of Object.entries(value)) {
-      if (!known.includes(key)) throw new EngineError('invalid', `invalid filter '${key}'`);
+      if (known && !known.includes(key)) throw new EngineError('invalid', `invalid filter '${key}'`);
       const read = valuesOf(entry);
       if (!read) throw bad();
       if (read.length > 0) values.set(key, read);

@@ -54,7 +54,8 @@ function inRuncsWords(said: string, program: string, cwd: string): string {
       : `${start}exec: ${quoted}: executable file not found in $PATH`;
 
   // crun: also for a directory, which its open refuses as not permitted.
-  if (/^open executable: /.test(message)) return `${start}exec: ${quoted}: permission denied`;
+  if (/^open executable: /.test(message))
+    return `${start}exec: ${quoted}: ${program === '' ? 'executable file not found in $PATH' : 'permission denied'}`;
 
   const changed = /^(?:cannot )?chdir [`'"](.*?)['`"]: (.*)$/s.exec(message);
   if (changed)

@@ -41,7 +41,7 @@ export function routesOf(deps: RouteDeps): Route[] {
   return [
     ...systemRoutes(deps),
     ...containerListRoutes(deps),
-    ...unbuiltRoutes(),
+    ...unbuiltRoutes(deps),
     ...containerRoutes(deps),
     ...streamRoutes(deps),
     ...execRoutes(deps),

@@ -4,30 +4,14 @@ import { readMoment } from '../../protocol/time.ts';
 import { stream } from '../reply.ts';
 import { get, type Route } from '../router.ts';
 
-const known = [
-  'config',
-  'container',
-  'daemon',
-  'event',
-  'image',
-  'label',
-  'network',
-  'node',
-  'plugin',
-  'scope',
-  'secret',
-  'service',
-  'type',
-  'volume',
-] as const;
-
 /** What a client may leave lying before it is cut off: it reads too slowly, or not at all. */
 const mostWaiting = 16 * 1024 * 1024;
 
 export function eventRoutes({ events }: { readonly events: Events }): Route[] {
   return [
     get('/events', ({ query }) => {
-      const filters = Filters.parse(query.get('filters'), known);
+      // Docker ignores filters that it does not know here, and only here.
+      const filters = Filters.parse(query.get('filters'));
       const since = readMoment('since', query.get('since'));
       const until = readMoment('until', query.get('until'));
       const wanted = (event: EngineEvent) =>

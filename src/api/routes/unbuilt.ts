@@ -1,11 +1,23 @@
 import { EngineError } from '../../base/errors.ts';
+import type { Containers } from '../../containers/containers.ts';
+import type { Networks } from '../../networks/networks.ts';
 import { json } from '../reply.ts';
+import type { ApiRequest } from '../request.ts';
 import { del, get, head, post, put, type Route } from '../router.ts';
 
 /** What clients know and this engine does not do yet: it says so, in words of its own or in Docker's where clients look for them. */
-export function unbuiltRoutes(): Route[] {
+export function unbuiltRoutes({ containers, networks }: { containers: Containers; networks: Networks }): Route[] {
   const not = (what: string) => () => {
     throw new EngineError('unsupported', `Berth does not do ${what} yet`);
+  };
+  /** What is not there is told first: that is what programs ask for. */
+  const notOf = (what: string) => (request: ApiRequest) => {
+    containers.get(request.params['id']!);
+    return not(what)();
+  };
+  const notOfNetwork = (what: string) => (request: ApiRequest) => {
+    networks.get(request.params['id']!);
+    return not(what)();
   };
   const noSwarm = () => {
     throw new EngineError(
@@ -19,15 +31,15 @@ export function unbuiltRoutes(): Route[] {
   const family = (name: string, handle: () => never): Route[] =>
     [get, post, put, del].flatMap((method) => [method(`/${name}`, handle), method(`/${name}/*rest`, handle)]);
   return [
-    get('/containers/:id/changes', not('the list of changed files (docker diff)')),
-    get('/containers/:id/export', not('export of containers')),
-    get('/containers/:id/stats', not('container statistics')),
-    head('/containers/:id/archive', not('copying files (docker cp)')),
-    get('/containers/:id/archive', not('copying files (docker cp)')),
-    put('/containers/:id/archive', not('copying files (docker cp)')),
-    post('/containers/:id/update', not('update of containers')),
-    get('/containers/:id/checkpoints', not('checkpoints')),
-    post('/containers/:id/checkpoints', not('checkpoints')),
+    get('/containers/:id/changes', notOf('the list of changed files (docker diff)')),
+    get('/containers/:id/export', notOf('export of containers')),
+    get('/containers/:id/stats', notOf('container statistics')),
+    head('/containers/:id/archive', notOf('copying files (docker cp)')),
+    get('/containers/:id/archive', notOf('copying files (docker cp)')),
+    put('/containers/:id/archive', notOf('copying files (docker cp)')),
+    post('/containers/:id/update', notOf('update of containers')),
+    get('/containers/:id/checkpoints', notOf('checkpoints')),
+    post('/containers/:id/checkpoints', notOf('checkpoints')),
     del('/containers/:id/checkpoints/:checkpoint', not('checkpoints')),
     post('/containers/prune', not('pruning of containers')),
     get('/images/search', not('search of images')),
@@ -45,9 +57,13 @@ export function unbuiltRoutes(): Route[] {
     get('/distribution/*name/json', not('look-ups of images in a registry')),
     post('/networks/create', not('networks of your own: there are bridge, host and none')),
     post('/networks/prune', not('pruning of networks')),
-    post('/networks/:id/connect', not('connecting of networks')),
-    post('/networks/:id/disconnect', not('connecting of networks')),
-    del('/networks/:id', not('networks of your own: there are bridge, host and none')),
+    post('/networks/:id/connect', notOfNetwork('connecting of networks')),
+    post('/networks/:id/disconnect', notOfNetwork('connecting of networks')),
+    // There are only the predefined ones yet.
+    del('/networks/:id', ({ params }) => {
+      const { name } = networks.get(params['id']!);
+      throw new EngineError('forbidden', `${name} is a pre-defined network and cannot be removed`);
+    }),
     post('/volumes/prune', not('pruning of volumes')),
     put('/volumes/:name', noSwarm),
     get('/plugins', () => json(200, [])),

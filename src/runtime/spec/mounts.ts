@@ -148,8 +148,7 @@ export function tmpfsOptions(text: string): readonly string[] {
   return [...chosen.values()];
 }
 
-const unknownOption = (option: string) =>
-  new EngineError('invalid', `invalid tmpfs option [${JSON.stringify(option)}]`);
+const unknownOption = (option: string) => new EngineError('invalid', `invalid tmpfs option ${JSON.stringify(option)}`);
 
 /** Options of `--mount type=tmpfs`: size and mode by fields, the rest by name, in the same form as `--tmpfs`. */
 export function tmpfsMountOptions({ ReadOnly, TmpfsOptions }: Pick<MountSpec, 'ReadOnly' | 'TmpfsOptions'>): string {
