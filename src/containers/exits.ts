@@ -2,7 +2,7 @@ import type { Task, TaskExit } from '../runtime/runtime.ts';
 import { removeBundle } from './bundle.ts';
 import { type ContainerRecord, isRunning } from './record.ts';
 import { forget } from './remove.ts';
-import { emitVolumes, type Room } from './room.ts';
+import { emitDisconnect, emitVolumes, type Room } from './room.ts';
 import { startNow } from './start.ts';
 import { millisecondsOf, now } from './time.ts';
 
@@ -27,7 +27,7 @@ async function ended(room: Room, id: string, task: Task, exit: TaskExit): Promis
   room.live.delete(id);
   const release = before?.endpoint?.ports.length
     ? // The same ports may be asked for by whoever is told of this exit.
-      await room.deps.networks.close(id).then(
+      await room.deps.networks.close(id, { told: true }).then(
         () => ({ networkClosed: true }),
         () => ({ networkClosed: false }),
       )
@@ -52,8 +52,9 @@ async function ended(room: Room, id: string, task: Task, exit: TaskExit): Promis
   )!;
   if (exit.oomKilled) room.emit(after, 'oom');
   const seconds = Math.max(0, Math.round((millisecondsOf(exit.at) - millisecondsOf(after.state.startedAt)) / 1000));
-  room.emit(after, 'die', { exitCode: String(exit.code), execDuration: String(seconds) });
+  emitDisconnect(room, before);
   emitVolumes(room, after, 'unmount');
+  room.emit(after, 'die', { exitCode: String(exit.code), execDuration: String(seconds) });
   room.waits.exited(id, { code: exit.code, error: undefined });
   closePending(room, id);
   const cleaned = room.cleanup.run(id, () => releaseTask(room, id, task, release));
@@ -70,7 +71,7 @@ async function releaseTask(
 ): Promise<void> {
   const outcomes = await Promise.allSettled([
     task?.delete(),
-    networkClosed ? undefined : room.deps.networks.close(id),
+    networkClosed ? undefined : room.deps.networks.close(id, { told: true }),
     room.deps.snapshots.unmount(id, room.rootfs(id)),
   ]);
   for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;

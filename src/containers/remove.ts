@@ -99,7 +99,7 @@ export async function sweep(room: Room, { id, volumes }: Garbage): Promise<void>
   const { snapshots, networks, volumes: store } = room.deps;
   if (room.held.has(id)) {
     // Its release failed: once more, before the snapshot goes.
-    await Promise.all([networks.close(id), snapshots.unmount(id, room.rootfs(id))]);
+    await Promise.all([networks.close(id, { told: true }), snapshots.unmount(id, room.rootfs(id))]);
     await removeBundle(room, id);
     room.held.delete(id);
   }

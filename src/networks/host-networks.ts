@@ -160,11 +160,11 @@ export class HostNetworks implements Networks {
     return { sandbox: { path: place.path }, endpoint };
   }
 
-  close(containerId: string): Promise<void> {
-    return this.#queue.run(containerId, () => this.#close(containerId));
+  close(containerId: string, { told = false }: { readonly told?: boolean } = {}): Promise<void> {
+    return this.#queue.run(containerId, () => this.#close(containerId, told));
   }
 
-  async #close(containerId: string): Promise<void> {
+  async #close(containerId: string, told: boolean): Promise<void> {
     const joined = this.#joined.get(containerId);
     if (!joined) return;
     const { path, endpoint } = joined;
@@ -177,7 +177,7 @@ export class HostNetworks implements Networks {
     ]);
     // Only now: an address that others may have must not be in the rules any more.
     this.#addresses.release(endpoint.address);
-    this.#emit('disconnect', containerId);
+    if (!told) this.#emit('disconnect', containerId);
     for (const result of done) if (result.status === 'rejected') throw result.reason;
   }
 

@@ -69,8 +69,8 @@ export interface Networks extends AsyncDisposable {
     containerId: string,
     join: JoinRequest | undefined,
   ): Promise<{ sandbox: Sandbox; endpoint: Endpoint | undefined }>;
-  /** Ports, address, rules and namespace are released; repeating it is no error. */
-  close(containerId: string): Promise<void>;
+  /** Ports, address, rules and namespace are released; repeating it is no error. `told`: the event went out already. */
+  close(containerId: string, options?: { readonly told?: boolean }): Promise<void>;
   /** After a start: these stay; every other namespace, link, rule and reservation of ours goes. */
   recover(endpoints: readonly Endpoint[], sandboxes: readonly string[]): Promise<void>;
   get(nameOrId: string): NetworkInfo;
