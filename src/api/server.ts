@@ -37,6 +37,9 @@ const headerTime = 10_000;
 /** Clients keep connections and use them again much later; closing one under them is a failed request. */
 const idleTime = 300_000;
 const mostConnections = 8192;
+/** Of a body that is refused for its size, so much is read all the same, for so long. */
+const mostDropped = 64 * 1024 * 1024;
+const longestDrop = 5000;
 
 /** The Engine API on a Unix socket. */
 export class ApiServer {
@@ -221,12 +224,13 @@ export class ApiServer {
     const body = reply.body;
     const none = reply.status === 204 || reply.status === 304;
     if (!none) headers.push('Content-Length', String(body === undefined ? 0 : Buffer.byteLength(body)));
-    // What is left of a body that nobody wanted is not worth reading.
-    const unread = !message.complete && (reply.status === 413 || this.#closing);
-    if (unread || this.#closing) headers.push('Connection', 'close');
+    if (this.#closing) headers.push('Connection', 'close');
     response.writeHead(reply.status, headers);
     response.end(none || message.method === 'HEAD' ? undefined : body);
-    if (unread) setTimeout(() => socket?.destroy(), 500).unref();
+    if (message.complete) return;
+    if (this.#closing) setTimeout(() => socket?.destroy(), 500).unref();
+    // Closed at once, a client that is still sending would get a broken pipe and never read why.
+    else if (reply.status === 413) dropRest(message);
   }
 
   async #stream(
@@ -351,4 +355,17 @@ function refuse(error: NodeJS.ErrnoException, socket: Socket): void {
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
   );
   setTimeout(() => socket.destroy(), 500).unref();
+}
+
+/** Reads what is left of a body and forgets it; within bounds. */
+function dropRest(message: IncomingMessage): void {
+  let dropped = 0;
+  const { socket } = message;
+  const late = setTimeout(() => socket.destroy(), longestDrop).unref();
+  message.on('data', (chunk: Buffer) => {
+    dropped += chunk.length;
+    if (dropped > mostDropped) socket.destroy();
+  });
+  message.once('close', () => clearTimeout(late));
+  message.resume();
 }

@@ -35,7 +35,10 @@ export async function* readArchive(chunks: AsyncIterable<Buffer>): AsyncGenerato
         yield { name, kind: 'file', target: undefined, size: entry.size, body: bodyOf(input) };
       } else if (entry.type === 'symlink' || entry.type === 'hardlink')
         yield { name, kind: 'link', target: linkTarget(name, entry), size: 0, body: bodyOf(input) };
-      else throw refused(`${JSON.stringify(name)} is a ${entry.type}, not a file, folder or link`);
+      else
+        throw refused(
+          `${JSON.stringify(name)} is a ${entry.type === 'fifo' ? 'named pipe' : 'device'}, not a file, folder or link`,
+        );
     }
     if (count === 0) throw unexpectedEnd();
   } finally {
