@@ -1,4 +1,4 @@
-import { EngineError, messageOf } from '../base/errors.ts';
+import { messageOf } from '../base/errors.ts';
 import { type Command, didYouMean, helpFor, parseArguments, UsageError } from './command.ts';
 import { plain, printError } from './terminal.ts';
 
@@ -80,8 +80,10 @@ export async function runCli(args: readonly string[]): Promise<number> {
       parseArguments(name, command, first === '--version' || first === '-v' ? ['--short'] : rest),
     );
   } catch (error) {
-    printError(messageOf(error), error instanceof EngineError ? error.hint : undefined);
-    return error instanceof UsageError ? 125 : 1;
+    // Not by class: the bundles of the larger commands have classes of their own.
+    const { hint, exitCode } = (error ?? {}) as { hint?: unknown; exitCode?: unknown };
+    printError(messageOf(error), typeof hint === 'string' ? hint : undefined);
+    return typeof exitCode === 'number' ? exitCode : 1;
   }
 }
 

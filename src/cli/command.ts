@@ -35,6 +35,8 @@ export interface Command {
 
 /** What the user typed cannot be: exit code 125, as docker's. */
 export class UsageError extends EngineError {
+  readonly exitCode = 125;
+
   constructor(message: string, hint: string) {
     super('invalid', message, { hint });
   }
