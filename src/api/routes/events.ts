@@ -12,7 +12,8 @@ export function eventRoutes({ events }: { readonly events: Events }): Route[] {
     get('/events', ({ query }) => {
       // Docker ignores filters that it does not know here, and only here.
       const filters = Filters.parse(query.get('filters'));
-      const since = readMoment('since', query.get('since'));
+      // Here `0` is 1970: all that is known.
+      const since = query.get('since') === '0' ? 0n : readMoment('since', query.get('since'));
       const until = readMoment('until', query.get('until'));
       const wanted = (event: EngineEvent) =>
         (until === undefined || event.timeNano <= until) && eventMatches(filters, event);

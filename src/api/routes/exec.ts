@@ -3,6 +3,7 @@ import { EngineError } from '../../base/errors.ts';
 import type { Containers, ExecState } from '../../containers/containers.ts';
 import { boolean, list, object, string, strings, unsigned } from '../../protocol/decode.ts';
 import { parseDetachKeys } from '../../protocol/detach-keys.ts';
+import { textOfError } from '../errors.ts';
 import { headerLines } from '../flat-headers.ts';
 import { join, rawStream, readTakenBody, streamType } from '../hijack.ts';
 import { empty, json } from '../reply.ts';
@@ -38,17 +39,15 @@ export interface ExecRouteDeps {
 }
 
 export function execRoutes({ containers, common }: ExecRouteDeps): Route[] {
-  const begin = async (id: string, body: unknown) => {
+  const prepare = (id: string, body: unknown) => {
     const start = startFields(body) ?? {};
-    const known = containers.execInspect(id);
-    const tty = start.Tty ?? known.request.Tty;
+    const { request } = containers.execInspect(id);
+    const tty = start.Tty ?? request.Tty;
+    const detach = start.Detach ?? false;
     const size = sizeOf(start.ConsoleSize);
-    const stream: Duplex | undefined = await containers.execStart(id, {
-      detach: start.Detach ?? false,
-      tty,
-      size: size && { rows: size[0], columns: size[1] },
-    });
-    return { stream, tty, stdin: known.request.AttachStdin };
+    const begin = (): Promise<Duplex | undefined> =>
+      containers.execStart(id, { detach, tty, size: size && { rows: size[0], columns: size[1] } });
+    return { begin, detach, tty, stdin: request.AttachStdin };
   };
 
   return [
@@ -79,13 +78,15 @@ export function execRoutes({ containers, common }: ExecRouteDeps): Route[] {
     post(
       '/exec/:id/start',
       async (request) => {
-        const { stream, stdin } = await begin(request.params['id']!, await request.json());
+        const { begin, stdin } = prepare(request.params['id']!, await request.json());
+        const stream = await begin();
         return stream ? takenReply(request, stream, { type: rawStream, stdin }) : empty(200);
       },
       async (request, socket, head) => {
         const body = await readTakenBody(request, socket, head);
-        const { stream, tty, stdin } = await begin(request.params['id']!, body);
-        if (!stream) {
+        const { begin, detach, tty, stdin } = prepare(request.params['id']!, body);
+        if (detach) {
+          await begin();
           socket.resume();
           socket.end(`HTTP/1.1 200 OK\r\n${headerLines(common)}Content-Length: 0\r\nConnection: close\r\n\r\n`);
           return;
@@ -93,7 +94,10 @@ export function execRoutes({ containers, common }: ExecRouteDeps): Route[] {
         socket.write(
           `HTTP/1.1 101 UPGRADED\r\n${headerLines(common)}Content-Type: ${streamType(request, tty)}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n`,
         );
-        join(stream, socket, { stdin });
+        // Behind the head, as Docker does it: the SDK for Python loses what arrives together with it.
+        const stream = await begin().catch((error: unknown) => void socket.end(`${textOfError(error)}\r\n`));
+        if (stream) join(stream, socket, { stdin });
+        else socket.destroySoon();
       },
     ),
     post('/exec/:id/resize', async (request) => {
