@@ -5,7 +5,8 @@
  *   monitor key=value... -- runtime argument...
  *
  * Descriptors at start: 0-2 /dev/null, 3 the engine's control connection, 4 a listening unix socket in `dir`, 5.. one
- * stream for each entry of `attach`, then the runtime's program when `program` names its descriptor. Control lines to the engine are JSON, one object a line: started, failed, exit.
+ * stream for each entry of `attach`, then the runtime's program when `program` names its descriptor. Control lines to the engine are JSON, one object a line: started, failed, exit,
+ * and swept at the very end, when every directory given as `cgroup` is gone.
  * Lines from the engine: `resize ROWS COLUMNS`, `abort` (while starting).
  * A connection to the socket begins with `control\n` or `attach [i][o][e]\n`; an attach is answered by one `+`.
  *
@@ -73,6 +74,8 @@ static struct {
   const char *id, *pid_file, *log, *oom;
   int stdin_mode; /* 0 none, 1 open, 2 once */
   int tty, rows, columns, exit_file;
+  char **cgroups; /* the arguments `cgroup=...`, which come one after the other */
+  int cgroup_count;
   int program; /* a descriptor of the runtime, or 0: by its path */
   long long log_size;
   int log_files;
@@ -827,6 +830,10 @@ static void read_options(int argc, char **argv, int *command_at) {
     else if (IS("oom")) option.oom = value;
     else if (IS("exit")) option.exit_file = *value == '1';
     else if (IS("program")) option.program = atoi(value);
+    else if (IS("cgroup")) {
+      if (!option.cgroups) option.cgroups = argv + at;
+      option.cgroup_count++;
+    }
     else if (IS("attach"))
       for (int i = 0; value && *value; i++) {
         struct client *c = client_add(ATTACH_FD + i, STREAM);
@@ -877,7 +884,20 @@ static void give_back(void) {
     }
 }
 
-/* After the output has ended: each client is closed once it has everything. Returns how many are left. */
+/*
+ * Here and not in the engine, for which a dozen hierarchies are a dozen calls on its main loop. What is not empty stays,
+ * and nothing is said: then the engine does it, by force.
+ */
+static void sweep_cgroups(void) {
+  int gone = option.cgroup_count > 0;
+  for (int i = 0; i < option.cgroup_count; i++)
+    if (rmdir(option.cgroups[i] + sizeof "cgroup=" - 1) < 0 && errno != ENOENT) gone = 0;
+  if (gone) say("{\"swept\":true}\n", sizeof "{\"swept\":true}\n" - 1);
+}
+
+/*
+ * After the output has ended: each client is closed once it has everything, the engine last. Returns how many have not.
+ */
 static int finish_clients(void) {
   int left = 0;
   for (int i = client_count - 1; i >= 0; i--) {
@@ -886,6 +906,7 @@ static int finish_clients(void) {
       left++;
       continue;
     }
+    if (c->kind == CONTROL && !c->out_dead) continue;
     if (c->kind == STREAM && !c->out_dead) shutdown(c->fd, SHUT_WR);
     client_drop(i);
   }
@@ -908,7 +929,10 @@ static void serve(void) {
       unlink("monitor.sock"); /* from here on the exit file answers */
       shut(&listening);
     }
-    if (state == DONE && finish_clients() == 0) return;
+    if (state == DONE && finish_clients() == 0) {
+      sweep_cgroups();
+      return;
+    }
 
     if (hung_ms && now - hung_ms >= HUNG_MS) {
       hung_ms = 0;

@@ -34,6 +34,8 @@ export class Monitor {
   readonly started: Promise<Started>;
   /** The exit that the monitor told; undefined when the connection ended without one. */
   readonly exited: Promise<TaskExit | undefined>;
+  /** The monitor has ended. True: it removed every directory of the control group. */
+  readonly ended: Promise<boolean>;
   readonly #socket: Socket;
 
   constructor(socket: Socket) {
@@ -42,6 +44,8 @@ export class Monitor {
     const exited = Promise.withResolvers<TaskExit | undefined>();
     this.started = started.promise;
     this.exited = exited.promise;
+    const ended = Promise.withResolvers<boolean>();
+    this.ended = ended.promise;
     // Who waits for the exit only, or for nothing, must not bring the process down.
     this.started.catch(() => {});
     let rest = '';
@@ -54,10 +58,12 @@ export class Monitor {
           started?: Started;
           failed?: { status: number; log: string; stderr: string };
           exit?: { code: number; oom: boolean; at: string };
+          swept?: true;
         };
         if (told.started) started.resolve(told.started);
         if (told.failed) started.reject(new MonitorFailure(whatWasSaid(told.failed)));
         if (told.exit) exited.resolve(exitOf(told.exit));
+        if (told.swept) ended.resolve(true);
       }
     });
     socket.on('error', () => {});
@@ -65,6 +71,7 @@ export class Monitor {
     socket.on('close', () => {
       started.reject(new MonitorFailure('the container monitor ended without a word'));
       exited.resolve(undefined);
+      ended.resolve(false);
     });
   }
 
@@ -85,13 +92,15 @@ export interface MonitorStart {
   readonly options: Readonly<Record<string, string | number>>;
   /** The runtime and its arguments; `@console` stands for the path of the console socket. */
   readonly command: readonly string[];
+  /** The directories of the control group, which the monitor removes at the end. */
+  readonly cgroups?: readonly string[];
   /** A descriptor of the runtime's program; undefined: by its path, the first word of the command. */
   readonly program?: number | undefined;
   readonly attach: readonly AttachRequest[];
 }
 
 /** Starts a monitor in a session of its own. */
-export function startMonitor({ path, directory, options, command, program, attach }: MonitorStart): {
+export function startMonitor({ path, directory, options, command, cgroups = [], program, attach }: MonitorStart): {
   monitor: Monitor;
   attached: Socket[];
 } {
@@ -115,6 +124,7 @@ export function startMonitor({ path, directory, options, command, program, attac
         path,
         ...Object.entries({ dir: directory, ...options }).map(([key, value]) => `${key}=${value}`),
         ...(attach.length > 0 ? [`attach=${attach.map(modes).join(',')}`] : []),
+        ...cgroups.map((path) => `cgroup=${path}`),
         ...(program === undefined ? [] : [`program=${3 + theirs.length}`]),
         '--',
         ...command,

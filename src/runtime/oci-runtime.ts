@@ -1,4 +1,5 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { Semaphore } from '../base/async.ts';
@@ -35,8 +36,13 @@ export interface OciRuntimeDeps {
   readonly monitor: string;
   /** The control group above the containers': it goes with the engine when it is empty. */
   readonly cgroupParent?: string;
+  /** How long a runtime may take to start a process: one that hangs must not hold up the others for ever. */
+  readonly startWithinMs?: number;
   readonly log: Log;
 }
+
+/** What hangs in a start that an engine before began; nobody was told of it. */
+const adoptWithinMs = 5_000;
 
 /** Containers by an OCI runtime, each behind a monitor of its own (docs/decisions/monitor.md). */
 export class OciRuntime implements Runtime {
@@ -107,11 +113,9 @@ export class OciRuntime implements Runtime {
     const profile = runtime.family === 'crun' ? spec.linux.seccomp : undefined;
     const key = profile && this.#seccomp.key(profile, runtime);
     const program = key && (await this.#seccomp.get(key));
-    await writeFile(join(bundle, 'config.json'), specJson(program ? withProgram(spec, program) : spec), {
-      mode: 0o600,
-    });
+    writeFileSync(join(bundle, 'config.json'), specJson(program ? withProgram(spec, program) : spec), { mode: 0o600 });
     const oom = this.#cgroups.oomFile(cgroupsPath);
-    const remove = () => this.#state.remove({ id, bundle, cgroupsPath });
+    const remove = (swept = false) => this.#state.remove({ id, bundle, cgroupsPath: swept ? undefined : cgroupsPath });
     try {
       const { monitor, attached } = startMonitor({
         path: this.#deps.monitor,
@@ -137,6 +141,7 @@ export class OciRuntime implements Runtime {
           ...(spec.process.terminal ? ['--console-socket', '@console'] : []),
           id,
         ],
+        cgroups: this.#cgroups.directories(cgroupsPath),
         program: this.#programs.descriptor(runtime),
         attach,
       });
@@ -175,10 +180,10 @@ export class OciRuntime implements Runtime {
     const runtime = this.#runtime(name);
     const directory = join(this.#deps.root, 'exec', id);
     const remove = () => rm(directory, { recursive: true, force: true });
-    await mkdir(join(this.#deps.root, 'exec'), { recursive: true, mode: 0o700 });
-    await mkdir(directory, { mode: 0o700 });
+    mkdirSync(join(this.#deps.root, 'exec'), { recursive: true, mode: 0o700 });
+    mkdirSync(directory, { mode: 0o700 });
     try {
-      await writeFile(join(directory, 'process.json'), processJson(sized(asked, size)), { mode: 0o600 });
+      writeFileSync(join(directory, 'process.json'), processJson(sized(asked, size)), { mode: 0o600 });
       const { monitor, attached } = startMonitor({
         path: this.#deps.monitor,
         directory,
@@ -225,7 +230,7 @@ export class OciRuntime implements Runtime {
   ): Promise<{ state: 'running'; task: Task } | { state: 'exited'; exit: TaskExit } | { state: 'none' }> {
     const cgroupsPath = await this.#state.cgroupsPathIn(bundle, id);
     const ran = (await this.#state.runtimeOf(id)) !== undefined;
-    const remove = () => this.#state.remove({ id, bundle, cgroupsPath });
+    const remove = (swept = false) => this.#state.remove({ id, bundle, cgroupsPath: swept ? undefined : cgroupsPath });
     let exit = await readExit(bundle);
     const monitor = exit ? undefined : await connectMonitor(bundle);
     if (monitor) {
@@ -238,6 +243,7 @@ export class OciRuntime implements Runtime {
           cgroupsPath,
           container: true,
           remove,
+          within: adoptWithinMs,
         });
         return { state: 'running', task };
       } catch (error) {
@@ -277,6 +283,7 @@ export class OciRuntime implements Runtime {
     this.#disposed = true;
     for (const monitor of this.#monitors) monitor.close();
     this.#monitors.clear();
+    this.#programs[Symbol.dispose]();
     if (this.#deps.cgroupParent) await this.#cgroups.prune(this.#deps.cgroupParent);
   }
 
@@ -290,6 +297,7 @@ export class OciRuntime implements Runtime {
     container,
     remove,
     signal,
+    within = this.#deps.startWithinMs ?? 120_000,
   }: {
     readonly id: string;
     readonly directory: string;
@@ -297,14 +305,23 @@ export class OciRuntime implements Runtime {
     readonly attached: readonly AttachStream[];
     readonly cgroupsPath: string;
     readonly container: boolean;
-    readonly remove: () => Promise<void>;
+    readonly remove: (swept: boolean) => Promise<void>;
     readonly signal?: AbortSignal | undefined;
+    readonly within?: number;
   }): Promise<MonitoredTask> {
     this.#monitors.add(monitor);
     void monitor.exited.then(() => this.#monitors.delete(monitor));
     const abort = () => monitor.send('abort');
     signal?.addEventListener('abort', abort);
     if (signal?.aborted) abort();
+    let isLate = false;
+    let worse: NodeJS.Timeout | undefined;
+    const late = setTimeout(() => {
+      isLate = true;
+      abort();
+      // A monitor takes its runtime along.
+      worse = setTimeout(() => void this.#state.endMonitor({ id, container }), 2_000);
+    }, within);
     try {
       const started = await monitor.started;
       const lost = () => this.#lost({ id, directory, started, cgroupsPath, container });
@@ -322,8 +339,12 @@ export class OciRuntime implements Runtime {
     } catch (error) {
       for (const stream of attached) stream.destroy();
       monitor.close();
-      throw error;
+      if (!isLate) throw error;
+      this.#deps.log.error('a runtime that hung was ended', { id, afterMs: within });
+      throw new MonitorFailure(`the runtime did not start it within ${within / 1000} s`);
     } finally {
+      clearTimeout(late);
+      clearTimeout(worse);
       signal?.removeEventListener('abort', abort);
     }
   }

@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import { access, readdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { codeOf } from '../base/errors.ts';
@@ -56,13 +57,13 @@ export class RuntimeState {
   }: {
     readonly id: string;
     readonly bundle: string | undefined;
-    readonly cgroupsPath: string;
+    /** Undefined: it is gone. */
+    readonly cgroupsPath: string | undefined;
   }): Promise<void> {
-    await this.#deps.cgroups.remove(cgroupsPath);
-    await Promise.all([
-      ...this.#deps.names.map((name) => rm(join(this.of(name), id), { recursive: true, force: true })),
-      ...(bundle ? bundleFiles.map((name) => rm(join(bundle, name), { force: true })) : []),
-    ]);
+    if (cgroupsPath !== undefined) await this.#deps.cgroups.remove(cgroupsPath);
+    // At once: a handful of small files take 0.2 ms, and twenty calls by way of the pool ten times that.
+    for (const name of this.#deps.names) rmSync(join(this.of(name), id), { recursive: true, force: true });
+    if (bundle) for (const name of bundleFiles) rmSync(join(bundle, name), { force: true });
   }
 
   /**
@@ -92,6 +93,12 @@ export class RuntimeState {
     }
     await rm(join(this.#deps.root, 'probe'), { recursive: true, force: true });
     return sessions;
+  }
+
+  /** By force: of a container, or of an exec session with this id. */
+  async endMonitor({ id, container }: { readonly id: string; readonly container: boolean }): Promise<void> {
+    for (const monitor of await this.#monitors())
+      if (container ? monitor.id === id && monitor.exec === undefined : monitor.exec === id) killIfThere(monitor.pid);
   }
 
   async cgroupsPathIn(bundle: string, id: string): Promise<string> {

@@ -17,8 +17,12 @@ export interface TaskDeps {
   readonly cgroupsPath: string;
   /** What to make of a monitor that ended without telling an exit. */
   readonly lost: () => Promise<TaskExit>;
-  readonly remove: () => Promise<void>;
+  /** `swept`: the monitor removed the control group. */
+  readonly remove: (swept: boolean) => Promise<void>;
 }
+
+/** Milliseconds that a monitor has, after it told the exit, to remove the control group. */
+const patience = 100;
 
 /** A process behind a monitor. */
 export class MonitoredTask implements Task {
@@ -87,8 +91,13 @@ export class MonitoredTask implements Task {
 
   async delete(): Promise<void> {
     if (!this.#ended) throw new EngineError('conflict', `delete task ${this.id}: process ${this.pid} is still running`);
+    // A client that takes nothing holds the monitor; an older one removes nothing.
+    const late = Promise.withResolvers<boolean>();
+    const timer = setTimeout(() => late.resolve(false), patience);
+    const swept = await Promise.race([this.#deps.monitor.ended, late.promise]);
+    clearTimeout(timer);
     this.#deps.monitor.close();
-    await this.#deps.remove();
+    await this.#deps.remove(swept);
   }
 }
 

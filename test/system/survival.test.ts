@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { describe, test } from 'node:test';
@@ -212,6 +214,26 @@ describe('an engine that is killed', () => {
     engine.must('run', '--rm', '-p', '18082:80', 'bb:1', 'true');
     await noLeaks(engine);
     noBugs(engine);
+  });
+
+  test('R02 a runtime that hangs in a start does not hold up the next engine', { timeout: 60_000 }, async () => {
+    const runtimes = mkdtempSync(join(tmpdir(), 'berth-hung-'));
+    const hung = join(runtimes, 'hung');
+    writeFileSync(hung, '#!/bin/sh\ncase " $* " in *" run "*) exec sleep 1000;; esac\nexec crun "$@"\n', {
+      mode: 0o755,
+    });
+    await using _ = { [Symbol.asyncDispose]: () => rm(runtimes, { recursive: true }) };
+    await using engine = await startBerth({ flags: ['--runtimes', `hung=${hung}`] });
+    engine.must('load', '-q', '-i', busyboxArchive({ name: 'bb:1' }));
+    engine.must('create', '--name', 'cc', '--runtime', 'hung', 'bb:1', 'true');
+    const start = client(engine, 'start', 'cc');
+    await eventually(() => processesOf(engine.dir).some(({ words }) => words.includes('run')), 'the runtime hangs');
+    await crash(engine);
+    assert.notEqual(await start.code, 0);
+    assert.equal(engine.must('inspect', '-f', '{{.State.Status}}', 'cc'), 'created');
+    await noLeaks(engine);
+    engine.must('rm', 'cc');
+    assert.equal(engine.must('run', '--rm', 'bb:1', 'echo', 'fine'), 'fine');
   });
 
   test('R19 after a reboot nothing runs, nothing is stale, and restart policies hold', {
