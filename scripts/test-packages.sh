@@ -15,6 +15,7 @@ need /usr/bin/zstd zstd
 need /usr/bin/bzip2 bzip2
 need /usr/bin/curl curl
 need /usr/bin/python3 python3
+need /usr/lib/python3/dist-packages/docker python3-docker
 need /usr/bin/tcc tcc
 need /usr/include/stdio.h libc6-dev
 need /usr/sbin/iptables iptables
