@@ -18,7 +18,8 @@ export async function attach(room: Room, name: string, options: AttachOptions): 
     throw new EngineError('conflict', `container ${id} is restarting, wait until the container is running`);
   const stdin = options.stdin && config.OpenStdin;
   const point = new AttachPoint({
-    detachKeys: stdin ? (options.detachKeys ?? defaultDetachKeys) : undefined,
+    // Keys are typed on terminals; what comes through a pipe is data, which may have any bytes in it.
+    detachKeys: stdin && config.Tty ? (options.detachKeys ?? defaultDetachKeys) : undefined,
     onDetach: () => {
       const now = room.store.byId(id);
       if (now) room.emit(now, 'detach');

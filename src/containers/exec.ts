@@ -123,7 +123,8 @@ export class Execs {
     });
     if (!attached) return undefined;
     const point = new AttachPoint({
-      detachKeys: request.AttachStdin ? (parseDetachKeys(request.DetachKeys) ?? defaultDetachKeys) : undefined,
+      detachKeys:
+        request.AttachStdin && request.Tty ? (parseDetachKeys(request.DetachKeys) ?? defaultDetachKeys) : undefined,
       onDetach: () => room.emit(container, 'exec_detach', { execID: id }),
       endAfter: ended,
     });

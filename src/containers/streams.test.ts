@@ -90,7 +90,7 @@ test('an attach to what never starts ends when the container goes, or when its s
 test('the detach keys end the stream and leave the process its stdin', async () => {
   await using engine = await fakeEngine();
   const { containers, actions, runtime } = engine;
-  const { id } = await containers.create('web', request({ OpenStdin: true }), undefined);
+  const { id } = await containers.create('web', request({ OpenStdin: true, Tty: true }), undefined);
   await containers.start('web');
   const stream = await containers.attach('web', all);
   stream.write(Buffer.from('x\x10'));
@@ -99,6 +99,17 @@ test('the detach keys end the stream and leave the process its stdin', async () 
   assert.equal(containers.get(id).state.status, 'running');
   assert.ok(actions.includes('detach'));
   assert.equal(runtime.tasks.get(id)!.attached[0]!.writableEnded, false, 'half-closed: that would end stdin');
+});
+
+test('without a terminal the bytes of the detach keys are data', async () => {
+  await using engine = await fakeEngine();
+  const { containers, runtime } = engine;
+  const { id } = await containers.create('web', request({ OpenStdin: true, StdinOnce: true }), undefined);
+  const stream = await containers.attach('web', all);
+  stream.end(Buffer.from('x\x10\x11y'));
+  await containers.start('web');
+  assert.equal(await text(stream), 'x\x10\x11y');
+  runtime.tasks.get(id)!.end(0);
 });
 
 test('output is whole also for a reader that is slow, and comes to a stop behind it', async () => {
