@@ -15,6 +15,11 @@ export class KeyedQueue {
     });
     return result;
   }
+
+  /** Until nothing runs and nothing waits. */
+  async idle(): Promise<void> {
+    while (this.#tails.size > 0) await Promise.all(this.#tails.values());
+  }
 }
 
 /** At most `limit` tasks at a time; the others wait their turn, first come first served. */

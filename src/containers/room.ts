@@ -1,5 +1,7 @@
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { KeyedQueue } from '../base/async.ts';
+import { EngineError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Events } from '../events/bus.ts';
 import type { Images } from '../images/images.ts';
@@ -57,6 +59,9 @@ export interface PendingAttach {
   readonly request: AttachRequest;
 }
 
+/** Milliseconds; what takes longer is found by the next engine. */
+const longestClose = 3_000;
+
 export const recordKind = 'container';
 /** A container that is gone for everybody, whose mounts and files are still to be removed. */
 export const garbageKind = 'container-garbage';
@@ -109,10 +114,19 @@ export class Room {
   #soonTimer: NodeJS.Timeout | undefined;
   #unsaved = new Set<string>();
   #retry: NodeJS.Timeout | undefined;
-  closed = false;
+  readonly #closing = new AbortController();
 
   constructor(deps: ContainersDeps) {
     this.deps = deps;
+  }
+
+  get closed(): boolean {
+    return this.#closing.signal.aborted;
+  }
+
+  /** For what would not end by itself in time when the engine ends. */
+  get closing(): AbortSignal {
+    return this.#closing.signal;
   }
 
   bundle(id: string): string {
@@ -225,12 +239,17 @@ export class Room {
     while (this.#background.size > 0) await Promise.all(this.#background);
   }
 
-  /** Nothing is begun any more; what was begun in the background is waited for. */
+  /** Nothing is begun any more. Starts that are under way are undone; everything is waited for, but not for ever. */
   async close(): Promise<void> {
-    this.closed = true;
+    this.#closing.abort(new EngineError('unavailable', 'the engine is shutting down'));
     for (const { timer } of this.restarts.values()) clearTimeout(timer);
     this.restarts.clear();
-    await this.idle();
+    const late = new AbortController();
+    await Promise.race([
+      Promise.all([this.queue.idle(), this.idle()]),
+      sleep(longestClose, undefined, { signal: late.signal }).catch(() => {}),
+    ]);
+    late.abort();
     this.flush();
     clearTimeout(this.#retry);
   }

@@ -130,6 +130,7 @@ async function launch(room: Room, container: ContainerRecord): Promise<Task> {
     size: config.Tty && rows > 0 && columns > 0 ? { rows, columns } : undefined,
     log: logTarget(hostConfig.LogConfig, deps.config.log.options, container.files.log),
     attach: pending.map(({ request }) => request),
+    signal: room.closing,
   });
   for (const [at, { point }] of pending.entries()) {
     const stream = task.attached[at];

@@ -51,7 +51,7 @@ export async function runEngine(config: Config): Promise<number> {
           log.warn('engine ends before all of it was closed');
           process.exit(0);
         },
-        config.drainTimeout * 1000 + 1000,
+        config.drainTimeout * 1000 + 1800,
       );
       await api.close({ graceMs: config.drainTimeout * 1000 });
       await engine[Symbol.asyncDispose]();

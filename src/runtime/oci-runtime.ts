@@ -2,6 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Semaphore } from '../base/async.ts';
 import { codeOf, EngineError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
@@ -55,6 +56,8 @@ export class OciRuntime implements Runtime {
   readonly #programs: SealedPrograms;
   readonly #starts = new Semaphore(Math.max(2, availableParallelism() * 2));
   readonly #monitors = new Set<Monitor>();
+  /** Of these, those whose runtime has not said yet whether it runs. */
+  readonly #starting = new Set<Monitor>();
   #disposed = false;
 
   private constructor(deps: OciRuntimeDeps, found: { runtimes: readonly DetectedRuntime[]; cgroups: Cgroups }) {
@@ -281,6 +284,12 @@ export class OciRuntime implements Runtime {
   /** Lets go of every monitor. The containers go on. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true;
+    for (const monitor of this.#starting) monitor.send('abort');
+    // A runtime that does not take it is found by the next engine.
+    if (this.#starting.size > 0) {
+      const ended = Promise.allSettled([...this.#starting].map(({ started }) => started));
+      await Promise.race([ended, sleep(1000)]);
+    }
     for (const monitor of this.#monitors) monitor.close();
     this.#monitors.clear();
     this.#programs[Symbol.dispose]();
@@ -310,6 +319,7 @@ export class OciRuntime implements Runtime {
     readonly within?: number;
   }): Promise<MonitoredTask> {
     this.#monitors.add(monitor);
+    this.#starting.add(monitor);
     void monitor.exited.then(() => this.#monitors.delete(monitor));
     const abort = () => monitor.send('abort');
     signal?.addEventListener('abort', abort);
@@ -343,6 +353,7 @@ export class OciRuntime implements Runtime {
       this.#deps.log.error('a runtime that hung was ended', { id, afterMs: within });
       throw new MonitorFailure(`the runtime did not start it within ${within / 1000} s`);
     } finally {
+      this.#starting.delete(monitor);
       clearTimeout(late);
       clearTimeout(worse);
       signal?.removeEventListener('abort', abort);
