@@ -30,6 +30,8 @@ export interface StageDeps {
   readonly claims: Claims;
   readonly lease: Lease;
   readonly signal: AbortSignal;
+  /** Told of each file that is a plain tar of some size, as soon as the store has it. */
+  readonly onTar?: (file: StagedFile) => void;
 }
 
 const documentNames: ReadonlySet<string> = new Set(['manifest.json', 'index.json', 'oci-layout']);
@@ -60,17 +62,23 @@ async function readWhole({ name, size, body }: ArchiveEntry): Promise<Buffer> {
   return Buffer.concat(parts);
 }
 
+/** What tells a compression, and a tar archive by its first header. */
+const headSize = 262;
+const tarMagic = Buffer.from('ustar');
+
 async function stage(entry: ArchiveEntry, deps: StageDeps): Promise<StagedFile> {
   let head = Buffer.alloc(0);
   const body = async function* () {
     for await (const part of entry.body) {
-      if (head.length < 6) head = Buffer.concat([head, part.subarray(0, 6)]);
+      if (head.length < headSize) head = Buffer.concat([head, part.subarray(0, headSize - head.length)]);
       yield part;
     }
   };
   const named = digestNamedBy(entry.name);
   const digest = named ? await stageNamed(named, entry, body(), deps) : await stageUnnamed(entry, body(), deps);
-  return { digest, size: entry.size, compression: compressionOf(head) };
+  const file = { digest, size: entry.size, compression: compressionOf(head) };
+  if (entry.size > smallEnough && head.subarray(257).equals(tarMagic)) deps.onTar?.(file);
+  return file;
 }
 
 function digestNamedBy(name: string): Digest | undefined {

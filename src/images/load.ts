@@ -6,8 +6,9 @@ import type { Digest } from '../oci/digest.ts';
 import { isIndexType } from '../oci/manifest.ts';
 import type { Platform } from '../oci/platform.ts';
 import { familiarName, parseReference } from '../oci/reference.ts';
+import { imageLimits } from '../oci/validate.ts';
 import { type ArchiveImage, imagesOf } from './archive-images.ts';
-import { stageArchive } from './archive-stage.ts';
+import { type Staged, type StagedFile, stageArchive } from './archive-stage.ts';
 import type { Claims, Lease } from './claims.ts';
 import { bestFor, readGraph } from './graph.ts';
 import { loadSteps, type Report, silentSteps } from './progress.ts';
@@ -34,8 +35,23 @@ export interface LoadDeps {
  * else. Names come last, all or none.
  */
 export async function loadArchive(archive: Readable, deps: LoadDeps): Promise<void> {
+  const { sink, signal } = deps;
+  // A plain layer's digest is its diff ID: it can be made ready while the rest is read. What fails here fails again, and
+  // loudly, when an image turns out to need it.
+  const ahead: Promise<void>[] = [];
+  const onTar = ({ digest, size }: StagedFile) => {
+    if (sink.preparePlain && ahead.length < imageLimits.layers)
+      ahead.push(sink.preparePlain(digest, size, signal).catch(() => {}));
+  };
+  try {
+    await loadStaged(await stageArchive(archive, { ...deps, onTar }), deps);
+  } finally {
+    await Promise.all(ahead);
+  }
+}
+
+async function loadStaged(staged: Staged, deps: LoadDeps): Promise<void> {
   const { content, sink, report, signal, quiet } = deps;
-  const staged = await stageArchive(archive, deps);
   const images = await imagesOf(staged, deps);
   const source = new StoredSource('the archive', content, 'invalid');
   for (const { descriptor } of images) {

@@ -1,7 +1,7 @@
 import { EngineError } from '../base/errors.ts';
 import type { ContentStore } from '../content/store.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { Descriptor } from '../oci/manifest.ts';
+import { type Descriptor, mediaTypes } from '../oci/manifest.ts';
 import type { Snapshotter } from '../snapshots/snapshotter.ts';
 import type { Claims, Lease } from './claims.ts';
 import type { LayerSteps } from './progress.ts';
@@ -64,9 +64,9 @@ export class StoreSink implements ImageSink {
   }
 
   async putLayer(layer: Layer, from: ImageSource, steps: LayerSteps, options: PutLayerOptions): Promise<void> {
-    const { content, snapshots, applier, claims } = this.#deps;
+    const { content, claims } = this.#deps;
     const { descriptor, diffId } = layer;
-    const { digest, size, mediaType } = descriptor;
+    const { digest, size } = descriptor;
     const { fetching, signal } = options;
     this.#lease.add(digest);
     this.#lease.add(diffId);
@@ -89,11 +89,24 @@ export class StoreSink implements ImageSink {
       signal,
     );
     steps.fetched();
+    await this.#apply(layer, signal, (bytes) => steps.applying(bytes, size));
+    steps.done();
+  }
+
+  async preparePlain(digest: Digest, size: number, signal: AbortSignal): Promise<void> {
+    this.#lease.add(digest);
+    const descriptor = { mediaType: mediaTypes.ociLayer, digest, size };
+    await this.#apply({ descriptor, diffId: digest }, signal, () => {});
+  }
+
+  async #apply(layer: Layer, signal: AbortSignal, onProgress: (bytes: number) => void): Promise<void> {
+    const { content, snapshots, applier, claims } = this.#deps;
+    const { descriptor, diffId } = layer;
+    const { digest, size, mediaType } = descriptor;
     await claims.alone(
       layerKey(diffId),
       async () => {
         if (snapshots.hasLayer(diffId)) return;
-        const onProgress = (bytes: number) => steps.applying(bytes, size);
         const blob = { blobPath: content.path(digest), mediaType, diffId, size, verified: digest === diffId };
         await applier.apply({ ...blob, onProgress, signal });
         if (!snapshots.hasLayer(diffId))
@@ -101,7 +114,6 @@ export class StoreSink implements ImageSink {
       },
       signal,
     );
-    steps.done();
   }
 }
 

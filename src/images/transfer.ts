@@ -31,6 +31,8 @@ export interface ImageSink {
   putDocument(descriptor: Descriptor, bytes: Uint8Array): Promise<void>;
   hasLayer(layer: Layer): Promise<boolean>;
   putLayer(layer: Layer, from: ImageSource, steps: LayerSteps, options: PutLayerOptions): Promise<void>;
+  /** Makes a plain tar that is here already ready, before it is known which layer it is. */
+  preparePlain?(digest: Digest, size: number, signal: AbortSignal): Promise<void>;
 }
 
 export interface PutLayerOptions {

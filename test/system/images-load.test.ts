@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { all, layoutOf, makeImage } from '../../src/images/fake-images.ts';
+import { dockerArchive, tar } from '../lib/images.ts';
 import { fileStream, openImages, skopeo, tempDir } from './images-fixture.ts';
 
 const quiet = { quiet: true };
@@ -47,6 +48,24 @@ test('what was loaded is there after a restart, and gone with its bytes when it 
   assert.deepEqual(await engine.content.digests(), []);
   assert.deepEqual(engine.snapshots.layers(), []);
   assert.deepEqual(await readdir(join(dir.path, 'content', 'blobs', 'sha256')), []);
+});
+
+test('plain layers are linked, not copied, and a tar that no image needs does not stay', async () => {
+  await using dir = await tempDir();
+  const files = (text: string) => [{ name: text, content: text.repeat(1_500_000) }];
+  const archive = join(dir.path, 'made.tar');
+  const stray = tar([{ name: 'stray.tar', content: tar(files('b')) }]).subarray(0, -1024);
+  writeFileSync(archive, Buffer.concat([stray, dockerArchive({ layers: [files('a')] }, ['plain:1'])]));
+  await using engine = await openImages(dir.path);
+  await all(engine.images.load(fileStream(archive), quiet));
+  const { layers } = await engine.images.get('plain:1');
+  assert.deepEqual(engine.snapshots.layers(), layers);
+  assert.equal((await engine.content.digests()).length, 3);
+  // Its blob and the layer, where the snapshotter keeps tars.
+  if (engine.snapshots.form === 'tar+erofs') assert.equal(statSync(engine.content.path(layers[0]!)).nlink, 2);
+  await engine.images.remove('plain:1', { force: false, prune: true });
+  assert.deepEqual(engine.snapshots.layers(), []);
+  assert.deepEqual(await engine.content.digests(), []);
 });
 
 test('an image of 125 layers is loaded and can be read', async () => {
