@@ -157,10 +157,13 @@ test('R24 50 rotations under logs -f: no line is lost or double, and it ends wit
   const count = 60_000;
   const id = engine.must(
     ...['create', '--log-opt', 'max-size=100k', '--log-opt', 'max-file=5', 'bb:1', 'sh', '-c'],
-    `i=0; while [ $i -lt ${count} ]; do i=$((i+1)); echo $i; done`,
+    `while [ ! -e /go ]; do sleep 0.05; done; i=0; while [ $i -lt ${count} ]; do i=$((i+1)); echo $i; done`,
   );
   engine.must('start', id);
-  const { body } = await engine.api('GET', `/v1.47/containers/${id}/logs?follow=1&stdout=1`);
+  const answer = engine.api('GET', `/v1.47/containers/${id}/logs?follow=1&stdout=1`);
+  await sleep(500);
+  engine.must('exec', id, 'touch', '/go');
+  const { body } = await answer;
   const lines = linesOf(Buffer.from(body));
   t.diagnostic(`${lines.length} of ${count} lines`);
   const wrong = lines.findIndex((line, at) => line !== String(at + 1));

@@ -223,7 +223,7 @@ describe('an engine that is killed', () => {
       mode: 0o755,
     });
     await using _ = { [Symbol.asyncDispose]: () => rm(runtimes, { recursive: true }) };
-    await using engine = await startBerth({ flags: ['--runtimes', `hung=${hung}`] });
+    await using engine = await startBerth({ flags: ['--runtimes', `hung=${hung}`, '--drain-timeout', '2'] });
     engine.must('load', '-q', '-i', busyboxArchive({ name: 'bb:1' }));
     const id = engine.must('create', '--name', 'cc', '--runtime', 'hung', 'bb:1', 'true');
     const start = client(engine, 'start', 'cc');
