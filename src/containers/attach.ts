@@ -30,7 +30,13 @@ export async function attach(room: Room, name: string, options: AttachOptions): 
     const live = room.live.get(id);
     if (live && isRunning(container)) {
       const stream = await live.task.attach(request);
-      if (options.logs) await replay(room, point, id, options);
+      try {
+        if (options.logs) await replay(room, point, id, options);
+      } catch (error) {
+        // Nobody would read it, and that holds the process back.
+        stream.destroy();
+        throw error;
+      }
       point.connect(stream);
     } else {
       if (options.logs) await replay(room, point, id, options);
