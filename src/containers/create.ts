@@ -152,7 +152,12 @@ function checkRequest({ deps }: Room, config: ContainerConfig, asked: HostConfig
     RestartPolicy: asked.RestartPolicy?.Name ? asked.RestartPolicy : { Name: 'no', MaximumRetryCount: 0 },
   };
   if (!runtime.list().some(({ name }) => name === filled.Runtime))
-    throw invalid(`unknown or invalid runtime name: ${filled.Runtime}`);
+    throw new EngineError('invalid', `unknown or invalid runtime name: ${filled.Runtime}`, {
+      hint: `one of ${runtime
+        .list()
+        .flatMap(({ name, broken }) => (broken ? [] : name))
+        .join(', ')}, or add it to runtimes in the engine's configuration`,
+    });
   checkRestartPolicy(filled);
   checkLogConfig(filled.LogConfig);
   if (config.StopSignal) parseSignal(config.StopSignal);
@@ -160,6 +165,12 @@ function checkRequest({ deps }: Room, config: ContainerConfig, asked: HostConfig
   if (config.WorkingDir !== '' && !config.WorkingDir.startsWith('/'))
     throw invalid(`the working directory '${config.WorkingDir}' is invalid, it needs to be an absolute path`);
   if (filled.DeviceRequests?.length) throw invalid(noDeviceDriver(filled.DeviceRequests));
+  for (const option of Object.keys(filled.StorageOpt ?? {}))
+    throw invalid(
+      option === 'size'
+        ? 'a size of the container (--storage-opt size) cannot be set: there are no quotas'
+        : `Unknown option ${option}`,
+    );
   if (filled.Links?.length)
     throw new EngineError('unsupported', 'links between containers are not supported yet; use a network');
   for (const variable of config.Env)

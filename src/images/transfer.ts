@@ -100,6 +100,7 @@ async function choose(from: ImageSource, to: ImageSink, options: TransferOptions
   const { root, rootBytes, platform, signal } = options;
   let best: { descriptor: Descriptor; way: readonly [Descriptor, Uint8Array][]; score: number } | undefined;
   let read = 0;
+  const offered = new Set<string>();
 
   const look = async (bytes: Uint8Array, mediaType: string, depth: number, way: [Descriptor, Uint8Array][]) => {
     checkIndexDepth(depth);
@@ -112,6 +113,9 @@ async function choose(from: ImageSource, to: ImageSink, options: TransferOptions
       } else if (isManifestType(descriptor.mediaType)) {
         // Without a platform it may be for any; its config tells, and anything that says so is better.
         const score = descriptor.platform?.os ? platformScore(platform, descriptor.platform) : 1;
+        const name = descriptor.platform ? formatPlatform(descriptor.platform) : '';
+        // It is a stranger's text that people will see.
+        if (/^[\w./-]{1,60}$/.test(name)) offered.add(name);
         if (score > (best?.score ?? 0)) best = { descriptor, way, score };
       }
     }
@@ -119,7 +123,10 @@ async function choose(from: ImageSource, to: ImageSink, options: TransferOptions
   await look(rootBytes, root.mediaType, 1, []);
   if (!best) {
     const wanted = formatPlatform(platform);
-    throw new EngineError('not-found', `no matching manifest for ${wanted} in the manifest list entries`);
+    const hint = offered.size > 0 ? `--platform, with what it has: ${[...offered].slice(0, 10).join(', ')}` : undefined;
+    throw new EngineError('not-found', `no matching manifest for ${wanted} in the manifest list entries`, {
+      ...(hint && { hint }),
+    });
   }
   for (const [descriptor, bytes] of best.way) await to.putDocument(descriptor, bytes);
   return best.descriptor;

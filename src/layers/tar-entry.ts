@@ -33,10 +33,16 @@ export interface SparsePart {
   readonly offset: number;
   readonly length: number;
 }
+
+/** What a terminal would obey or turn around (S28); JSON escapes the rest of it. */
+const unprintable = /[\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufffd]/g;
+const hidden = (letter: string) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`;
+
 /** A name as text for people. */
 export function nameText(name: string): string {
-  const text = Buffer.from(name.length > 200 ? `${name.slice(0, 200)}…` : name, 'latin1').toString('utf8');
-  return JSON.stringify(text).slice(1, -1);
+  const text = Buffer.from(name.slice(0, 200), 'latin1').toString('utf8');
+  const quoted = JSON.stringify(text).slice(1, -1).replace(unprintable, hidden);
+  return name.length > 200 ? `${quoted}…` : quoted;
 }
 
 export function invalidTar(reason: string): EngineError {

@@ -50,6 +50,6 @@ export function hexOf(digest: Digest): string {
 /** What was read is not what its digest names. */
 export class DigestMismatch extends EngineError {
   constructor(subject: string, expected: Digest, actual: Digest) {
-    super('corrupt', `${subject}: expected ${expected}, got ${actual}`);
+    super('corrupt', `${subject}: digest mismatch: expected ${expected}, got ${actual}`);
   }
 }

@@ -1,8 +1,9 @@
 import type { Readable } from 'node:stream';
+import { EngineError } from '../base/errors.ts';
 import type { ContentStore, Ingest } from '../content/store.ts';
 import { DigestMismatch } from '../oci/digest.ts';
 import type { Descriptor } from '../oci/manifest.ts';
-import type { Reference } from '../oci/reference.ts';
+import { familiarName, type Reference } from '../oci/reference.ts';
 import { canceled, RegistryError } from './errors.ts';
 import type { Credentials, Registry, RegistryOptions } from './registry.ts';
 import { pause } from './retry.ts';
@@ -35,7 +36,15 @@ export async function fetchBlob(
     if (!(error instanceof DigestMismatch)) throw error;
     // What an earlier run left may have been damaged since, and a mirror may hold something else: once more, from the
     // first byte, from the registry itself.
-    await transfer(registry, store, reference, descriptor, options, true);
+    try {
+      await transfer(registry, store, reference, descriptor, options, true);
+    } catch (again) {
+      if (!(again instanceof DigestMismatch)) throw again;
+      throw new EngineError('corrupt', `${familiarName(reference)}: ${again.message}`, {
+        cause: again,
+        hint: 'what the registry holds is damaged, or something on the way changes it: push the image again',
+      });
+    }
   }
 }
 
