@@ -20,5 +20,6 @@ need /usr/bin/tcc tcc
 need /usr/include/stdio.h libc6-dev
 need /usr/sbin/iptables iptables
 need /sbin/ip iproute2
+need /bin/ping iputils-ping
 need /bin/ps procps
 need /usr/bin/wrk wrk
