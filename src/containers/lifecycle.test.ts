@@ -38,7 +38,7 @@ test('create, start, exit and remove: states, events and nothing left', async ()
   await assert.rejects(containers.start('web'), { kind: 'not-modified' });
   await assert.rejects(containers.remove('web', plain), {
     kind: 'conflict',
-    message: 'cannot remove container "/web": container is running: stop the container before removing or force remove',
+    message: 'cannot remove container "web": container is running: stop the container before removing or force remove',
   });
 
   const ended = containers.wait('web', 'not-running').result;

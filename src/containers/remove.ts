@@ -29,14 +29,14 @@ export async function remove(
     if (isRunning(container) && !force)
       throw new EngineError(
         'conflict',
-        `cannot remove container "/${container.name}": container is ${container.state.status}: ${
+        `cannot remove container "${container.name}": container is ${container.state.status}: ${
           container.state.status === 'paused' ? 'unpause and then stop' : 'stop'
         } the container before removing or force remove`,
       );
     if (container.state.status === 'restarting' && !force)
       throw new EngineError(
         'conflict',
-        `cannot remove container "/${container.name}": container is restarting: stop the container before removing or force remove`,
+        `cannot remove container "${container.name}": container is restarting: stop the container before removing or force remove`,
       );
     room.removing.add(id);
     try {

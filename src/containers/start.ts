@@ -156,6 +156,16 @@ async function openNetwork(room: Room, container: ContainerRecord, undo: AsyncDi
     const live = networkDonor(room, mode.slice('container:'.length));
     return { namespace: { path: `/proc/${live.task.pid}/ns/net`, own: false }, endpoint: undefined, sandboxed: false };
   }
+  const others = Object.keys(container.endpoints).filter((name) => name !== mode && name !== 'default');
+  if (others.length > 0)
+    throw new EngineError(
+      'invalid',
+      `failed to set up container networking: ${
+        [mode, ...others].includes('none')
+          ? 'container cannot be connected to multiple networks with one of the networks in private (none) mode'
+          : `there is one network to a container yet, and not ${others.join(', ')} beside ${mode}`
+      }`,
+    );
   const mac = container.endpoints[mode]?.MacAddress || config.MacAddress;
   const join: JoinRequest | undefined =
     mode === 'none'
