@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -95,11 +95,15 @@ export class NetworkHelper implements AsyncDisposable {
 
   async #open(): Promise<HelperConnection> {
     let connection = await this.#find();
-    if (!connection) this.#spawn();
+    let helper: ChildProcess | undefined;
     const until = Date.now() + startTimeoutMs;
-    while (!connection && Date.now() < until) {
+    for (let starts = 0; !connection && Date.now() < until; connection = await this.#find()) {
+      // One that was killed before it could answer is no reason to wait for the end of time.
+      if (!helper || helper.exitCode !== null || helper.signalCode !== null) {
+        if (++starts > mostStarts) break;
+        helper = this.#spawn();
+      }
       await sleep(3);
-      connection = await this.#find();
     }
     if (!connection)
       throw new EngineError('unavailable', `the network helper did not start: see ${this.#deps.logPath}`);
@@ -130,7 +134,7 @@ export class NetworkHelper implements AsyncDisposable {
     });
   }
 
-  #spawn(): void {
+  #spawn(): ChildProcess {
     const { logPath, socketPath, lingerMs } = this.#deps;
     // One that was killed leaves its socket's name behind. Nobody answered there: it is free.
     rmSync(socketPath, { force: true });
@@ -151,6 +155,7 @@ export class NetworkHelper implements AsyncDisposable {
         this.#deps.log.error('the network helper could not be started', { reason: error.message }),
       );
       child.unref();
+      return child;
     } finally {
       closeSync(log);
     }
@@ -166,3 +171,4 @@ export class NetworkHelper implements AsyncDisposable {
 }
 
 const startTimeoutMs = 10_000;
+const mostStarts = 20;
