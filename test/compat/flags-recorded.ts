@@ -776,7 +776,7 @@ export const recorded: Readonly<Record<string, readonly Recorded[]>> = {
     [
       ['run', '--rm', '--mount', 'type=bind,src={dir},dst=/x,bind-nonrecursive', 'bb:1', 'sh', '-c', 'ls /x'],
       0,
-      'cid\nf\nlabels\nsub',
+      'f\nlabels\nsub',
       '',
     ],
     [
