@@ -50,6 +50,9 @@ const imageOf = (repository: string): TestImage | undefined => {
 const seen: { path: string; range: string | undefined; status: number }[] = [];
 let cuts = 0;
 
+// All of them first: while one is made nobody is answered, and a test would take that for a stall.
+for (const repository of Object.keys(images)) imageOf(repository);
+
 createServer((request, response) => {
   const url = new URL(request.url!, `http://127.0.0.1:${port}`);
   if (url.pathname === '/seen') return void response.end(JSON.stringify(seen));
