@@ -96,7 +96,7 @@ export function parseArguments(name: string, command: Command, args: readonly st
     const count =
       least === most ? `${least}` : most === Number.POSITIVE_INFINITY ? `at least ${least}` : `${least} to ${most}`;
     throw new UsageError(
-      `berth ${name} takes ${count} argument${count === '1' ? '' : 's'}, got ${operands.length}`,
+      `berth ${name} takes ${count} argument${least === 1 && (most === 1 || most === Number.POSITIVE_INFINITY) ? '' : 's'}, got ${operands.length}`,
       help,
     );
   }

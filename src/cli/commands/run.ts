@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
-import { messageOf } from '../../base/errors.ts';
+import { EngineError, messageOf } from '../../base/errors.ts';
 import { ResponseError } from '../../client/client.ts';
 import { type Command, type Parsed, UsageError } from '../command.ts';
 import { withEngine } from '../connect.ts';
 import { pullImage } from '../pull-progress.ts';
 import { converse } from '../streams.ts';
-import { paint, plain } from '../terminal.ts';
+import { paint, plain, printError } from '../terminal.ts';
 
 const help = 'berth run --help';
 
@@ -113,8 +113,9 @@ export const run: Command = {
         }
       }
     }).catch((error: unknown) => {
-      if (!(error instanceof ResponseError)) throw error;
-      process.stderr.write(`${paint('red', 'berth:', process.stderr)} ${plain(messageOf(error))}\n`);
+      printError(messageOf(error), error instanceof EngineError ? error.hint : undefined);
+      // Every other code would be taken for the program's.
+      if (!(error instanceof ResponseError)) return 125;
       if (/executable file not found|no such file or directory/.test(error.message)) return 127;
       return /permission denied|is a directory/.test(error.message) ? 126 : 125;
     });

@@ -1,0 +1,243 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { busyboxArchive } from '../lib/busybox-image.ts';
+import { project, startBerth, type TestEngine } from '../lib/engines.ts';
+
+interface Result {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function berth(env: NodeJS.ProcessEnv, args: readonly string[], input = ''): Result {
+  return spawnSync(process.execPath, ['--', join(project, 'dist/cli-main.js'), ...args], {
+    env: { PATH: process.env.PATH, ...env },
+    input,
+    encoding: 'utf8',
+    timeout: 30_000,
+    maxBuffer: 64 * 1024 * 1024,
+  });
+}
+
+const commands =
+  'quickstart run ps logs exec start stop restart kill rm inspect pull load images tag rmi engine doctor version';
+
+describe('the berth command without an engine', () => {
+  const env = { BERTH_SOCKET: '/nonexistent/engine.sock' };
+
+  test('every command explains itself, and the overview names them all', () => {
+    const overview = berth(env, ['--help']);
+    assert.equal(overview.status, 0);
+    for (const name of commands.split(' ')) {
+      assert.match(overview.stdout, new RegExp(`^  ${name} `, 'm'));
+      const help = berth(env, [name, '--help']);
+      assert.equal(help.status, 0, name);
+      assert.match(help.stdout, new RegExp(`^berth ${name}`));
+      assert.equal(help.stderr, '');
+    }
+  });
+
+  test('a wrong command, flag or count is refused with what to try, exit code 125', () => {
+    for (const [args, message] of [
+      [['rnu'], /no such command: rnu; did you mean run\?/],
+      [['ps', '--quite'], /unknown flag: --quite; did you mean --quiet\?/],
+      [['ps', '-x'], /unknown shorthand flag: 'x' in -x/],
+      [['run', '--name'], /flag needs an argument: --name/],
+      [['rm'], /berth rm takes at least 1 argument, got 0/],
+      [['run', '-p', 'abc', 'bb:1'], /-p abc: expected/],
+      [['run', '-m', 'lots', 'bb:1'], /--memory lots: expected/],
+      [['run', '--env-file', '/nonexistent', 'bb:1'], /--env-file cannot be read/],
+      [['engine', 'strat'], /no such engine command: strat/],
+    ] as const) {
+      const result = berth(env, args);
+      assert.equal(result.status, 125, args.join(' '));
+      assert.match(result.stderr, message);
+      assert.match(result.stderr, /\n {2}try: berth /);
+      assert.equal(result.stdout, '');
+    }
+  });
+
+  test('it says that no engine answers and how to start one', () => {
+    for (const args of [['ps'], ['images'], ['logs', 'x'], ['stop', 'x'], ['rmi', 'x'], ['inspect', 'x']]) {
+      const result = berth(env, args);
+      assert.equal(result.status, 1, args[0]);
+      assert.equal(result.stderr, 'berth: no engine answers on /nonexistent/engine.sock\n  try: berth engine start\n');
+    }
+    assert.equal(berth(env, ['run', '--rm', 'bb:1']).status, 125);
+    const version = berth(env, ['version']);
+    assert.equal(version.status, 0);
+    assert.match(version.stdout, /^cli {5}/);
+  });
+});
+
+describe('the berth command with an engine', () => {
+  let engine: TestEngine;
+  let env: NodeJS.ProcessEnv;
+
+  before(async () => {
+    engine = await startBerth();
+    env = { BERTH_SOCKET: engine.socket };
+  });
+  after(() => engine[Symbol.asyncDispose]());
+
+  test('load, images, tag, inspect, rmi', () => {
+    const loaded = berth(env, ['load', '-i', busyboxArchive({ name: 'bb:1' })]);
+    assert.equal(loaded.status, 0, loaded.stderr);
+    assert.match(loaded.stdout, /Loaded image: bb:1/);
+    assert.equal(berth(env, ['load', '-i', '/nonexistent']).status, 1);
+    assert.equal(berth(env, ['tag', 'bb:1', 'other']).status, 0);
+    const listed = berth(env, ['images']).stdout;
+    assert.match(listed, /^IMAGE +ID +MADE +SIZE$/m);
+    assert.match(listed, /^bb:1 /m);
+    assert.match(listed, /^other:latest /m);
+    assert.doesNotMatch(listed, /\x1b/, 'piped: no colours');
+    assert.equal(JSON.parse(berth(env, ['inspect', 'bb:1']).stdout)[0].RepoTags.includes('other:latest'), true);
+    assert.match(berth(env, ['rmi', 'other']).stdout, /^untagged .*other:latest$/m);
+    const missing = berth(env, ['rmi', 'nosuch']);
+    assert.equal(missing.status, 1);
+    assert.match(missing.stderr, /No such image: nosuch/);
+  });
+
+  test('run: both streams, stdin, and the exit codes n, 125, 126, 127 and 128+n', () => {
+    const run = (args: readonly string[], input?: string) => berth(env, ['run', '--rm', ...args], input);
+    const both = run(['bb:1', 'sh', '-c', 'echo out; echo err >&2; exit 7']);
+    assert.deepEqual([both.status, both.stdout, both.stderr], [7, 'out\n', 'err\n']);
+    const large = 'abcdefghi\n'.repeat(500_000);
+    const echoed = run(['-i', 'bb:1', 'cat'], large);
+    assert.equal(echoed.status, 0, echoed.stderr);
+    assert.equal(echoed.stdout === large, true, `${echoed.stdout.length} of ${large.length} bytes`);
+    assert.equal(run(['bb:1', 'nosuch']).status, 127);
+    assert.equal(run(['bb:1', '/etc/passwd']).status, 126);
+    assert.equal(run(['--network', 'nosuch', 'bb:1', 'true']).status, 125);
+    assert.equal(run(['bb:1', 'sh', '-c', 'kill -9 $$']).status, 137);
+    assert.equal(berth(env, ['ps', '-aq']).stdout, '');
+  });
+
+  test('--env-file is for the container and not for the command itself', () => {
+    const dir = mkdtempSync(join(tmpdir(), 'berth-cli-'));
+    try {
+      writeFileSync(join(dir, 'env'), 'BERTH_SOCKET=/nonexistent\nA=from the file\n');
+      const said = spawnSync(join(project, 'berth'), ['run', '--rm', '--env-file', join(dir, 'env'), 'bb:1', 'env'], {
+        env: { PATH: process.env.PATH, ...env },
+        encoding: 'utf8',
+        timeout: 20_000,
+      });
+      assert.equal(said.status, 0, said.stderr);
+      assert.match(said.stdout, /^A=from the file$/m);
+      const none = spawnSync(join(project, 'berth'), ['run', '--env-file', '/nonexistent', 'bb:1'], {
+        encoding: 'utf8',
+      });
+      assert.equal(none.status, 125);
+    } finally {
+      rmSync(dir, { recursive: true, force: true });
+    }
+  });
+
+  test('what follows the image belongs to the program, its --help too', () => {
+    const said = berth(env, ['run', '--rm', '--name', 'echoes', 'bb:1', 'echo', '--help', '-d']);
+    assert.deepEqual([said.status, said.stdout], [0, '--help -d\n']);
+  });
+
+  test('run -t gives a terminal', () => {
+    const said = spawnSync(
+      'script',
+      [
+        '-qec',
+        `'${process.execPath}' '${join(project, 'dist/cli-main.js')}' run --rm -it bb:1 sh -c 'test -t 0 && echo a terminal && exit 5'`,
+        '/dev/null',
+      ],
+      { env: { PATH: process.env.PATH, ...env, NO_COLOR: '1' }, encoding: 'utf8', input: '', timeout: 20_000 },
+    );
+    assert.match(said.stdout, /a terminal\r/);
+    assert.equal(said.status, 5);
+  });
+
+  test('a container from run -d to rm: ps, logs, exec, stop, start, inspect', () => {
+    const started = berth(env, [
+      'run',
+      '-d',
+      '--name',
+      'web',
+      '-p',
+      '8080:80',
+      'bb:1',
+      'sh',
+      '-c',
+      'echo ready; echo oh >&2; exec sleep 60',
+    ]);
+    assert.equal(started.status, 0, started.stderr);
+    assert.match(started.stdout, /^✓ web {2}running {2}http:\/\/localhost:8080 {2}\(only this machine/);
+    assert.match(berth(env, ['ps']).stdout, /^web +up .* 8080→80 local +bb:1 +[0-9a-f]{12}$/m);
+    const log = berth(env, ['logs', 'web']);
+    assert.deepEqual([log.stdout, log.stderr], ['ready\n', 'oh\n']);
+    assert.equal(berth(env, ['logs', '-n', '0', 'web']).stdout, '');
+    const run = berth(env, ['exec', '-i', '-e', 'A=1', 'web', 'sh', '-c', 'cat; echo $A; exit 3'], 'in\n');
+    assert.deepEqual([run.status, run.stdout], [3, 'in\n1\n']);
+    assert.equal(berth(env, ['exec', 'web', 'nosuch']).status, 127);
+    assert.equal(berth(env, ['stop', '-t', '0', 'web']).stdout, 'web\n');
+    assert.equal(berth(env, ['ps', '-q']).stdout, '');
+    assert.match(berth(env, ['ps', '-a']).stdout, /^web +exited \(143\)/m);
+    assert.equal(berth(env, ['start', 'web']).status, 0);
+    const info = JSON.parse(berth(env, ['inspect', 'web']).stdout);
+    assert.equal(info[0].HostConfig.PidsLimit, 4096);
+    const refused = berth(env, ['rm', 'web']);
+    assert.equal(refused.status, 1);
+    assert.match(refused.stderr, /^berth: .*web/);
+    assert.equal(berth(env, ['rm', '-f', 'web', 'nosuch']).status, 1);
+    assert.equal(berth(env, ['ps', '-aq']).stdout, '');
+    assert.match(berth(env, ['logs', 'web']).stderr, /No such container: web/);
+  });
+
+  test('version and doctor', () => {
+    assert.match(berth(env, ['version']).stdout, /^engine .*API 1\.51/m);
+    const findings = JSON.parse(berth(env, ['doctor', '--json']).stdout);
+    assert.ok(Object.keys(findings).length > 0);
+  });
+});
+
+test('engine start, status, stop and a second start, with settings from the environment and flags', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'berth-cli-'));
+  const netns = `bcli-${process.pid}`;
+  spawnSync('ip', ['netns', 'add', netns]);
+  const inside = (...args: string[]) =>
+    spawnSync(
+      'nsenter',
+      [`--net=/run/netns/${netns}`, process.execPath, join(project, 'dist/cli-main.js'), 'engine', ...args],
+      {
+        env: {
+          PATH: process.env.PATH,
+          BERTH_ROOT: join(dir, 'root'),
+          BERTH_RUN_DIR: join(dir, 'run'),
+          BERTH_SOCKET: join(dir, 'engine.sock'),
+          BERTH_LOG_FILE: join(dir, 'engine.log'),
+        },
+        encoding: 'utf8',
+        timeout: 40_000,
+      },
+    );
+  try {
+    const before = inside('status');
+    assert.deepEqual([before.status, before.stdout.startsWith('engine is not running')], [3, true]);
+    const started = inside('start', '--log-level', 'debug');
+    assert.match(started.stdout, /^engine started: pid \d+, /, started.stderr);
+    assert.match(inside('start').stdout, /^engine already runs: pid \d+/);
+    assert.equal(inside('status').status, 0);
+    // A second engine on the same root, on another socket.
+    const second = inside('--socket', join(dir, 'other.sock'));
+    assert.notEqual(second.status, 0);
+    assert.match(second.stderr, new RegExp(`${dir}/root`));
+    assert.equal(inside('stop').stdout, 'engine stopped; containers run on\n');
+    assert.equal(inside('stop').stdout, 'engine is not running\n');
+    const wrong = inside('start', '--log-level', 'loud');
+    assert.notEqual(wrong.status, 0);
+    assert.match(wrong.stderr, /--log-level: expected one of debug, info, warn, error, got "loud"/);
+  } finally {
+    inside('stop');
+    spawnSync('ip', ['netns', 'del', netns]);
+    rmSync(dir, { recursive: true, force: true });
+  }
+});
