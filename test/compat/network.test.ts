@@ -78,6 +78,7 @@ onBothEngines('docker networking', {}, ({ same }) => {
     assert.equal(host(engine, get('10.77.0.1:8082')), '');
     assert.equal(host(engine, get('10.77.0.1:8083')), 'bound');
     assert.equal(host(engine, get('127.0.0.1:8083')), '');
+    host(engine, 'ip link del other0');
   });
 
   same('UDP is published too', async (engine) => {
@@ -131,7 +132,7 @@ onBothEngines('docker networking', {}, ({ same }) => {
         `--net=/run/netns/${engine.netns}`,
         'busybox',
         'nc',
-        '-lk',
+        '-ll',
         '-p',
         '7001',
         '-e',
@@ -146,6 +147,7 @@ onBothEngines('docker networking', {}, ({ same }) => {
       eventually(() => ask(`${gateway} 7001`), 'host');
     } finally {
       for (const server of servers) server.kill();
+      host(engine, 'ip link del out0');
       spawnSync('ip', ['netns', 'del', world]);
     }
   });
