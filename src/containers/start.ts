@@ -99,7 +99,12 @@ async function launch(room: Room, container: ContainerRecord): Promise<Task> {
   const mounts = await specMounts(container);
   if (mounts.some((mount) => mount.type === 'bind' && /^r?(shared|slave)$/.test(mount.propagation ?? '')))
     checkPropagation(mounts, readFileSync('/proc/self/mountinfo', 'utf8'));
-  const hostname = config.Hostname || (network.namespace === 'host' ? hostsName() : '');
+  // Who shares another's network has its name too.
+  const owner = hostConfig.NetworkMode.startsWith('container:') ? hostConfig.NetworkMode.slice(10) : undefined;
+  const hostname =
+    config.Hostname ||
+    (owner === undefined ? '' : room.store.get(owner).config.Hostname) ||
+    (network.namespace === 'host' ? hostsName() : '');
   const spec = buildSpec({
     id,
     config,
