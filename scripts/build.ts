@@ -64,6 +64,28 @@ function commit(): string {
   }
 }
 
+/**
+ * An `import` of a built-in module makes an export of each of its properties, and so calls its getters: those of node:http
+ * load undici, that of node:crypto all of WebCrypto, 60 and 15 ms of processor time in every process. Taken as an object
+ * only what is asked for is loaded.
+ */
+const builtinsAsObjects: Plugin = {
+  name: 'builtins-as-objects',
+  setup(build) {
+    build.onResolve({ filter: /^node:(https?|crypto)$/ }, ({ path }) => ({ path, namespace: 'builtin' }));
+    build.onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path }) => ({
+      contents: `const builtin = process.getBuiltinModule(${JSON.stringify(path)});\nexport const { ${builtinNames[path]!.join(', ')} } = builtin;`,
+    }));
+  },
+};
+
+/** What the sources import by value; the bundler fails on a name that is not here. */
+const builtinNames: Readonly<Record<string, readonly string[]>> = {
+  'node:http': ['Agent', 'STATUS_CODES', 'createServer', 'get', 'request'],
+  'node:https': ['Agent', 'request'],
+  'node:crypto': ['createHash', 'randomBytes', 'randomInt', 'randomUUID'],
+};
+
 await mkdir(staging, { recursive: true });
 try {
   const common: BuildOptions = {
@@ -74,6 +96,7 @@ try {
     platform: 'node',
     target: 'node24',
     external: ['koffi'],
+    plugins: [builtinsAsObjects],
     define: {
       BERTH_BUILD: JSON.stringify({ version: packageVersion(), commit: commit(), built: new Date().toISOString() }),
     },
