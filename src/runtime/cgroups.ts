@@ -91,7 +91,8 @@ export class Cgroups {
 
   /** Kills every process, frozen ones too. A group that is gone is no error. */
   async killAll(path: string): Promise<void> {
-    const pids = await this.pids(path);
+    // Of every hierarchy: a runtime that was killed may have put a process into some of them only.
+    const pids = new Set((await Promise.all(this.directories(path).map(pidsBelow))).flat());
     for (const pid of pids) {
       try {
         process.kill(pid, 'SIGKILL');
@@ -99,7 +100,7 @@ export class Cgroups {
         if (codeOf(error) !== 'ESRCH') throw error;
       }
     }
-    if (pids.length > 0) await this.thaw(path);
+    if (pids.size > 0) await this.thaw(path);
   }
 
   /** Without waiting: a frozen process does not die by version 1's reckoning until it is thawed. */

@@ -20,11 +20,14 @@ export interface Started {
 /** The runtime would not start it; `said` is what the runtime said. */
 export class MonitorFailure extends Error {
   readonly said: string;
+  /** It did not come to its own end: processes that it made may go on with the start. */
+  readonly isCut: boolean;
 
-  constructor(said: string) {
+  constructor(said: string, { isCut = false }: { readonly isCut?: boolean } = {}) {
     super(said);
     this.name = 'MonitorFailure';
     this.said = said;
+    this.isCut = isCut;
   }
 }
 
@@ -61,7 +64,8 @@ export class Monitor {
           swept?: true;
         };
         if (told.started) started.resolve(told.started);
-        if (told.failed) started.reject(new MonitorFailure(whatWasSaid(told.failed)));
+        if (told.failed)
+          started.reject(new MonitorFailure(whatWasSaid(told.failed), { isCut: told.failed.status >= 128 }));
         if (told.exit) exited.resolve(exitOf(told.exit));
         if (told.swept) ended.resolve(true);
       }
@@ -69,7 +73,7 @@ export class Monitor {
     socket.on('error', () => {});
     socket.on('end', () => socket.destroy());
     socket.on('close', () => {
-      started.reject(new MonitorFailure('the container monitor ended without a word'));
+      started.reject(new MonitorFailure('the container monitor ended without a word', { isCut: true }));
       exited.resolve(undefined);
       ended.resolve(false);
     });

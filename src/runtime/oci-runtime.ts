@@ -349,6 +349,7 @@ export class OciRuntime implements Runtime {
     } catch (error) {
       for (const stream of attached) stream.destroy();
       monitor.close();
+      if (error instanceof MonitorFailure && error.isCut) await this.#state.endRuntime(directory);
       if (!isLate) throw error;
       this.#deps.log.error('a runtime that hung was ended', { id, afterMs: within });
       throw new MonitorFailure(`the runtime did not start it within ${within / 1000} s`);

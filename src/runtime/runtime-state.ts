@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import { access, readdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Spec } from '../oci/runtime-spec.ts';
@@ -99,6 +100,29 @@ export class RuntimeState {
   async endMonitor({ id, container }: { readonly id: string; readonly container: boolean }): Promise<void> {
     for (const monitor of await this.#monitors())
       if (container ? monitor.id === id && monitor.exec === undefined : monitor.exec === id) killIfThere(monitor.pid);
+  }
+
+  /**
+   * What is left of a start whose monitor or runtime was killed: a detached runtime works in a process of its own, which
+   * goes on and would make control groups that nobody removes.
+   */
+  async endRuntime(directory: string): Promise<void> {
+    const pidFile = join(directory, 'pid');
+    // In the middle of an execve a process has no command line: one look is not enough.
+    for (let attempt = 0, clean = 0; attempt < 50; attempt++) {
+      let found = false;
+      for (const name of await readdir('/proc')) {
+        if (!/^\d+$/.test(name)) continue;
+        const words = (await readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '')).split('\0');
+        if (!words.includes('--pid-file') || !words.includes(pidFile)) continue;
+        found = true;
+        killIfThere(Number(name));
+      }
+      clean = found ? 0 : clean + 1;
+      if (clean === 2) return;
+      await sleep(20);
+    }
+    this.#deps.log.error('a runtime could not be ended', { directory });
   }
 
   async cgroupsPathIn(bundle: string, id: string): Promise<string> {
