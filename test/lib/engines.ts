@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../../src/base/errors.ts';
+import { engineNodeFlags } from '../../src/cli/engine-process.ts';
 import { assertNoLeaks, nothing, processesOf } from './leaks.ts';
 
 export const project = new URL('../../', import.meta.url).pathname;
@@ -285,6 +286,7 @@ export async function startBerth({ flags = [] as readonly string[], name = 'bert
   const netns = makeNetns();
   const command = [
     process.execPath,
+    ...engineNodeFlags,
     join(project, 'dist/daemon-main.js'),
     '--socket',
     join(dir, 'engine.sock'),
