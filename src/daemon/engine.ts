@@ -44,6 +44,9 @@ export async function openEngine(config: Config, log: Log) {
     );
   }
 
+  // The first start in a root compiles it, which takes as long as all the rest: beside it, and waited for below.
+  const monitor = buildMonitor({ directory: join(root, 'monitor') });
+  monitor.catch(() => {});
   const events = new EventBus({ failed: (error) => log.error('an event listener failed', { error }) });
   const database = opened.use(await SqliteDatabase.open({ path: join(root, 'engine.db') }));
   const id = await engineId(database);
@@ -86,7 +89,7 @@ export async function openEngine(config: Config, log: Log) {
         path,
       })),
       default: config.defaultRuntime || undefined,
-      monitor: await buildMonitor({ directory: join(root, 'monitor') }),
+      monitor: await monitor,
       cgroupParent: config.cgroupParent,
       log,
     }),
