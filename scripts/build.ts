@@ -125,5 +125,20 @@ try {
   throw error;
 }
 
-const older = (await readdir(builds)).sort().slice(0, -3);
-for (const build of older) await rm(`${builds}/${build}`, { recursive: true, force: true });
+// An engine that runs from an earlier build may still start its helper or a thread from it.
+const running = readdirSync('/proc')
+  .filter((name) => /^\d+$/.test(name))
+  .map(commandOf)
+  .join('\n');
+for (const build of (await readdir(builds)).sort().slice(0, -3)) {
+  if (!running.includes(`/.build/${build}/`)) await rm(`${builds}/${build}`, { recursive: true, force: true });
+}
+
+/** A process's command line; '' when it has ended. */
+function commandOf(pid: string): string {
+  try {
+    return readFileOf(`/proc/${pid}/cmdline`);
+  } catch {
+    return '';
+  }
+}
