@@ -91,7 +91,9 @@ const lingerTime = 10_000;
 
 /** Joins what a client attached with its connection until the output has ended, or the client has gone. */
 export function join(stream: Duplex, socket: Socket, { stdin }: { readonly stdin: boolean }): void {
-  socket.once('end', () => watchHangUp(socket));
+  // A client that was quick has said its last word while the stream was being opened, and a socket says `end` only once.
+  if (socket.readableEnded) watchHangUp(socket);
+  else socket.once('end', () => watchHangUp(socket));
   if (stdin) forward(socket, stream);
   else {
     // Read and dropped: else the end of a client that goes would never be seen.
@@ -135,10 +137,14 @@ function watchHangUp(socket: Socket): void {
 
 /** Source to stdin with half-close. What comes after the process has closed its side is dropped. */
 export function forward(source: Readable, stdin: Writable): void {
-  source.pipe(stdin, { end: false });
-  source.once('end', () => {
+  const end = () => {
     if (!stdin.destroyed && !stdin.writableEnded) stdin.end();
-  });
+  };
+  if (source.readableEnded) end();
+  else {
+    source.pipe(stdin, { end: false });
+    source.once('end', end);
+  }
   const drop = () => {
     source.unpipe(stdin);
     source.resume();
