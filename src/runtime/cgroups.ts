@@ -71,15 +71,20 @@ export class Cgroups {
       v1
         ? (await readFile(join(directory, control), 'utf8')).trim() === value
         : new RegExp(`^frozen ${value}$`, 'm').test(await readFile(join(directory, 'cgroup.events'), 'utf8'));
+    let written = false;
     try {
       // Version 1 can stay in FREEZING while processes are being made; writing again takes those along.
       for (let attempt = 0; attempt < 500; attempt++) {
         if (attempt % 10 === 0) await writeFile(join(directory, control), value);
+        written = true;
         if (await done()) return;
         await sleep(Math.min(attempt, 20));
       }
     } catch (error) {
-      if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ENODEV')
+      const gone = codeOf(error) === 'ENOENT' || codeOf(error) === 'ENODEV';
+      // Killed while it was frozen, it ends as soon as it goes on, and the group goes with it.
+      if (gone && written && !frozen) return;
+      if (gone)
         throw new EngineError('conflict', `${frozen ? 'freeze' : 'thaw'} ${directory}: the control group is gone`, {
           cause: error,
         });

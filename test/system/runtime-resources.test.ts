@@ -52,9 +52,13 @@ for (const { name } of runtime.list().filter(({ broken }) => !broken)) {
     await sleep(100);
     assert.ok(seen > 0);
     await task.pause();
-    await sleep(30);
-    const before = seen;
-    await sleep(100);
+    // What was on its way still comes; then nothing does.
+    let before = -1;
+    for (let waited = 0; before !== seen && waited < 5000; waited += 100) {
+      before = seen;
+      await sleep(100);
+    }
+    await sleep(200);
     assert.equal(seen, before);
     await task.resume();
     await sleep(200);
