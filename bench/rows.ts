@@ -18,8 +18,9 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { cache, dockerCli } from '../test/lib/engines.ts';
+import { cache } from '../test/lib/engines.ts';
 import { minbaseTar } from '../test/lib/minbase.ts';
+import { benchCli } from './cli.ts';
 import type { Contestant } from './engines.ts';
 import { median } from './report.ts';
 
@@ -155,7 +156,7 @@ function cli(
   args: readonly string[],
   stdio: 'ignore' | ['ignore' | number, number, 'ignore'] = 'ignore',
 ): void {
-  const { status, error } = spawnSync(dockerCli(), args, { env: engine.env, stdio, timeout: 300_000 });
+  const { status, error } = spawnSync((chosenCli ??= benchCli()), args, { env: engine.env, stdio, timeout: 300_000 });
   if (status !== 0) throw error ?? new Error(`docker ${args.join(' ')}: exit ${status}`);
 }
 
