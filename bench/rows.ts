@@ -151,6 +151,8 @@ async function timed(work: () => unknown): Promise<number> {
   return performance.now() - from;
 }
 
+let chosenCli: string | undefined;
+
 function cli(
   { engine }: Contestant,
   args: readonly string[],
