@@ -49,7 +49,10 @@ for (const row of chosen) {
       } catch (error) {
         failures.set(contestant.name, error instanceof Error ? error.message.slice(0, 300) : String(error));
       } finally {
-        await row.clean?.(contestant, surroundings);
+        // An engine that is down is cleaned with its folder.
+        await Promise.resolve(row.clean?.(contestant, surroundings)).catch((error: unknown) => {
+          failures.set(contestant.name, error instanceof Error ? error.message : String(error));
+        });
       }
     }
   }
