@@ -53,7 +53,7 @@ missing() {
     command -v tcc >/dev/null || echo tcc
     [ -f /usr/include/stdio.h ] || echo libc6-dev
   fi
-  [ "$purpose" = test ] && sh "$root/scripts/test-packages.sh" missing
+  [ "$purpose" = test ] && sh "$root/scripts/test/packages.sh" missing
   return 0
 }
 
@@ -113,6 +113,6 @@ npm_packages
 bundle
 if [ "$purpose" = test ]; then
   shift
-  exec "$node" "$root/scripts/test.ts" "$@"
+  exec "$node" "$root/scripts/test/run.ts" "$@"
 fi
 exec "$node" "$root/dist/cli-main.js" "$@"

@@ -2,7 +2,11 @@
 import { spawnSync } from 'node:child_process';
 
 const root = new URL('../', import.meta.url).pathname;
-const { status } = spawnSync(process.execPath, [`${root}scripts/test.ts`, 'types', 'format', 'architecture', 'unit'], {
-  stdio: 'inherit',
-});
+const { status } = spawnSync(
+  process.execPath,
+  [`${root}scripts/test/run.ts`, 'types', 'format', 'architecture', 'unit'],
+  {
+    stdio: 'inherit',
+  },
+);
 process.exit(status ?? 1);

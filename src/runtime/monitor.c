@@ -83,6 +83,7 @@ static struct {
 
 static enum state state;
 static int listening = LISTEN_FD, signals = -1, input = -1, console = -1;
+static int stranger = -1; /* a pidfd of the process, when it is not our child */
 static int output[2] = {-1, -1}; /* a terminal's master is output[0] and input */
 static pid_t runtime_pid, pid;
 static int exit_code, oom_killed, told;
@@ -640,26 +641,42 @@ static int count_oom_kills(void) {
   return 0;
 }
 
+static void ended(int code) {
+  exit_code = code;
+  stamp(exited_at);
+  oom_killed = count_oom_kills() > 0;
+  exited_ms = last_output_ms = now_ms();
+  state = EXITED;
+  shut(&stranger);
+  if (!option.tty) {
+    shut(&input);
+    stdin_length = 0;
+  }
+}
+
+/*
+ * A runtime may have waited for the process itself, or have had it started by somebody else: then nobody tells us its
+ * status, but it must not be waited for for ever. Its exit code is 255, as that of a process whose monitor was killed.
+ */
+static void watch_stranger(void) {
+  siginfo_t info;
+  if (state != RUNNING || waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD) return;
+  stranger = (int)syscall(434 /* pidfd_open */, pid, 0);
+  if (stranger < 0 && errno == ESRCH) ended(255);
+}
+
 static void reap(void) {
   int status;
   if (runtime_pid) {
     if (waitpid(runtime_pid, &status, WNOHANG) != runtime_pid) return;
     runtime_ended(status);
+    watch_stranger();
   }
   for (;;) {
     pid_t who = waitpid(-1, &status, WNOHANG);
     if (who < 0 && errno == EINTR) continue;
     if (who <= 0) return;
-    if (who != pid || state != RUNNING) continue;
-    exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    stamp(exited_at);
-    oom_killed = count_oom_kills() > 0;
-    exited_ms = last_output_ms = now_ms();
-    state = EXITED;
-    if (!option.tty) {
-      shut(&input);
-      stdin_length = 0;
-    }
+    if (who == pid && state == RUNNING) ended(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
   }
 }
 
@@ -914,7 +931,7 @@ static int finish_clients(void) {
 }
 
 static void serve(void) {
-  static struct pollfd polled[MAX_CLIENTS + 6];
+  static struct pollfd polled[MAX_CLIENTS + 7];
   for (;;) {
     int64_t now = now_ms();
     int drained = output[0] < 0 && output[1] < 0;
@@ -939,16 +956,17 @@ static void serve(void) {
       if (engine_there()) stdin_end();
     }
 
-    int full = clients_full(), n = 6;
+    int full = clients_full(), n = 7;
     int reading = (state == RUNNING || state == EXITED) && !full;
     int taking_stdin = !stdin_length && state != STARTING;
-    struct pollfd fixed[6] = {
+    struct pollfd fixed[7] = {
         {signals, POLLIN, 0},
         {listening, POLLIN, 0},
         {stdin_length ? input : -1, POLLOUT, 0},
         {reading ? output[0] : -1, POLLIN, 0},
         {reading ? output[1] : -1, POLLIN, 0},
         {console, POLLIN, 0},
+        {stranger, POLLIN, 0},
     };
     memcpy(polled, fixed, sizeof fixed);
     int count = client_count;
@@ -979,7 +997,7 @@ static void serve(void) {
     /* Backwards, because dropping moves the last one into the gap. */
     for (int i = count - 1; i >= 0; i--) {
       struct client *c = &clients[i];
-      short got = polled[6 + i].revents;
+      short got = polled[7 + i].revents;
       int keep = 1;
       if (!got) continue;
       if (got & POLLOUT) client_flush(c);
@@ -997,6 +1015,7 @@ static void serve(void) {
       while (read(signals, &info, sizeof info) > 0) {}
       reap();
     }
+    if (polled[6].revents && state == RUNNING) ended(255);
   }
 }
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -18,14 +19,15 @@ const path = await buildMonitor({ directory: join(place, 'bin') });
 const output: AttachRequest = { stdin: false, stdout: true, stderr: true };
 const everything: AttachRequest = { stdin: true, stdout: true, stderr: true };
 
-/** Does as an OCI runtime does: leaves a process behind and its pid in a file. */
-const runtime = 'exec 3<&0; sh -c "$0" <&3 3<&- & echo $! >pid';
+/** Does as an OCI runtime does: leaves a process behind, which it never waits for (a shell might), and its pid in a file. */
+const runtime =
+  'my $pid = fork; exec "/bin/sh", "-c", $ARGV[0] if !$pid; open my $f, ">", "pid"; print $f $pid; close $f';
 
 function run(
   script: string,
   options: Record<string, string | number> = {},
   attach: AttachRequest[] = [output],
-  command = ['/bin/sh', '-c', runtime, script],
+  command = ['/usr/bin/perl', '-e', runtime, script],
 ) {
   const directory = mkdtempSync(join(place, 'c-'));
   const log = join(directory, 'log');
@@ -78,6 +80,18 @@ test('the monitor gives output by stream, logs it and tells the exit', async () 
 test('a process ended by a signal has code 128 and the signal', async () => {
   const { monitor } = run('kill -9 $$', {}, []);
   assert.equal((await monitor.exited)?.code, 137);
+});
+
+test('a process whose status went to somebody else has ended all the same, with code 255', async () => {
+  const reaping = `${runtime}; waitpid $pid, 0`;
+  const { monitor } = run('exit 3', {}, [], ['/usr/bin/perl', '-e', reaping, 'exit 3']);
+  assert.equal((await monitor.exited)?.code, 255);
+
+  const stranger = spawn('/bin/sleep', ['1000'], { stdio: 'ignore' });
+  const watched = run('', {}, [], ['/bin/sh', '-c', `echo ${stranger.pid} >pid`]).monitor;
+  await watched.started;
+  stranger.kill('SIGKILL');
+  assert.equal((await watched.exited)?.code, 255);
 });
 
 test('a runtime that fails is told with its own words and leaves no exit', async () => {
@@ -173,7 +187,7 @@ test('stdin ends when the client that attached it vanishes, and not when the eng
 });
 
 test('clients that write to a process which does not read, and vanish, make room for others (S45)', async () => {
-  const { monitor, directory } = run('sleep 1000', { stdin: 'open' }, []);
+  const { monitor, directory } = run('exec sleep 1000', { stdin: 'open' }, []);
   const { pid } = await monitor.started;
   for (let n = 0; n < 300; n++) {
     const client = await attachTo(directory, everything);
@@ -292,8 +306,9 @@ test('the process has no descriptors but its own, in a directory of any length (
 test('nothing comes of a start whose monitor died in the middle of it (R02)', async () => {
   const { monitor, directory } = run('', {}, [], ['/bin/sh', '-c', 'echo $$ >runtime; sleep 5; echo late >late']);
   monitor.started.catch(() => {});
-  for (let n = 0; n < 200 && !existsSync(join(directory, 'runtime')); n++) await sleep(5);
-  const child = Number(readFileSync(join(directory, 'runtime'), 'utf8'));
+  const file = join(directory, 'runtime');
+  for (let n = 0; n < 200 && !(existsSync(file) && statSync(file).size > 0); n++) await sleep(5);
+  const child = Number(readFileSync(file, 'utf8'));
   const parent = Number(/PPid:\t(\d+)/.exec(readFileSync(`/proc/${child}/status`, 'utf8'))![1]);
   process.kill(parent, 'SIGKILL');
   await assert.rejects(monitor.started, /without a word/);
@@ -327,9 +342,10 @@ test('a monitor in rest is small', async () => {
   const pss = Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${parent}/smaps_rollup`, 'utf8'))![1]);
   assert.ok(pss < 1200, `${pss} kB for the only monitor that runs`);
   const client = await attachTo(directory, everything);
+  const closed = once(client.resume(), 'close');
   client.write('x\n');
   await read(stream);
-  await once(client.resume(), 'close').catch(() => {});
+  await closed;
 });
 
 function alive(pid: number): boolean {

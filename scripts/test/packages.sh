@@ -1,5 +1,5 @@
 #!/bin/sh
-# test-packages.sh missing: the Debian packages that the tests need and this machine lacks, a name a line.
+# packages.sh missing: the Debian packages that the tests need and this machine lacks, a name a line.
 # Real parts: a registry, a tool that fills it, the reference engine, programs to put into images.
 need() { [ -e "$1" ] || echo "$2"; }
 need /usr/bin/docker-registry docker-registry

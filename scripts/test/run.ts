@@ -4,18 +4,15 @@
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, globSync } from 'node:fs';
-import { run } from 'node:test';
-import { examine } from '../src/daemon/doctor/doctor.ts';
-import { LinuxHost } from '../src/daemon/doctor/host.ts';
+import { examine } from '../../src/daemon/doctor/doctor.ts';
+import { LinuxHost } from '../../src/daemon/doctor/host.ts';
+import { type Outcome, runFile, secondTime } from './file.ts';
 
-const root = new URL('../', import.meta.url).pathname;
+const root = new URL('../../', import.meta.url).pathname;
 const bin = (name: string) => `${root}node_modules/.bin/${name}`;
 
-interface Outcome {
-  passed: number;
-  readonly failed: string[];
-  readonly skipped: string[];
-}
+/** For everything, seconds. What has not begun by then is told as failed: a run always comes to its last line. */
+const budget = Number(process.env.BERTH_TEST_BUDGET ?? 4200);
 
 interface Suite {
   readonly about: string;
@@ -26,7 +23,7 @@ const suites: Readonly<Record<string, Suite>> = {
   types: { about: 'tsc, strict', run: () => command('tsc', ['-p', root]) },
   format: { about: 'formatter and lint rules', run: () => command('biome', ['check', '--error-on-warnings', root]) },
   architecture: { about: 'the direction of imports', run: () => files(['test/*.test.ts'], 2, 60) },
-  unit: { about: 'beside the code', run: () => files(['src/**/*.test.ts', 'scripts/*.test.ts'], 2, 120) },
+  unit: { about: 'beside the code', run: () => files(['src/**/*.test.ts', 'scripts/**/*.test.ts'], 2, 120) },
   fuzz: { about: "what reads strangers' bytes", run: () => files(['test/fuzz/*.test.ts'], 2, 300) },
   system: {
     about: 'real mounts, namespaces, cgroups, registries',
@@ -47,64 +44,46 @@ async function command(name: string, args: readonly string[]): Promise<Outcome> 
 
 async function files(patterns: readonly string[], concurrency: number, seconds: number): Promise<Outcome> {
   const found = patterns.flatMap((pattern) => globSync(pattern, { cwd: root })).sort();
-  const outcome = await runFiles(found, concurrency, seconds);
-  const again = found.filter((file) => outcome.failed.some((text) => text.startsWith(`${file}:`)));
-  if (again.length === 0 || again.length > 5) return outcome;
-  // These tests share the machine with others' work: what fails only once is told by name, what fails again has failed.
-  process.stdout.write(`  once more: ${again.join(', ')}\n`);
-  const second = await runFiles(again, 1, seconds);
-  const still = (text: string) => second.failed.some((other) => other.split('\n')[0] === text.split('\n')[0]);
-  const recovered = outcome.failed.filter((text) => !still(text));
+  const outcomes = await runFiles(found, concurrency, seconds);
+  const again = found.filter((name) => outcomes.get(name)!.failed.length > 0);
+  if (again.length > 0 && again.length <= 5) {
+    // These tests share the machine with others' work: what fails only once is told by name, what fails again has failed.
+    process.stdout.write(`  once more: ${again.join(', ')}\n`);
+    for (const [name, second] of await runFiles(again, 1, seconds))
+      outcomes.set(name, secondTime(outcomes.get(name)!, second));
+  }
+  const all = [...outcomes.values()];
   return {
-    passed: outcome.passed + recovered.length,
-    failed: [
-      ...outcome.failed.filter(still),
-      ...second.failed.filter((text) => !outcome.failed.some((other) => other.split('\n')[0] === text.split('\n')[0])),
-    ],
-    skipped: [
-      ...outcome.skipped,
-      ...recovered.map((text) => `${text.split('\n')[0]}: failed once, passed when run again`),
-    ],
+    passed: all.reduce((sum, { passed }) => sum + passed, 0),
+    failed: all.flatMap(({ failed }) => failed),
+    skipped: all.flatMap(({ skipped }) => skipped),
   };
 }
 
-async function runFiles(found: readonly string[], concurrency: number, seconds: number): Promise<Outcome> {
-  const outcome: Outcome = { passed: 0, failed: [], skipped: [] };
-  if (found.length === 0) return outcome;
-  const stream = run({
-    files: found.map((file) => root + file),
-    concurrency,
-    timeout: seconds * 1000,
-    execArgv: ['--disable-warning=ExperimentalWarning'],
-  });
-  const nameOf = (event: { name: string; file?: string }) => `${event.file?.replace(root, '') ?? ''}: ${event.name}`;
-  stream.on('test:pass', (event) => {
-    if (event.details.type === 'suite') return;
-    if (event.skip !== undefined)
-      outcome.skipped.push(`${nameOf(event)}${typeof event.skip === 'string' ? `: ${event.skip}` : ''}`);
-    else outcome.passed++;
-  });
-  stream.on('test:fail', (event) => {
-    const { error, type } = event.details;
-    // Known and written down at the test: told by name, not counted as news.
-    if (event.todo !== undefined) {
-      outcome.skipped.push(
-        `${nameOf(event)}: a known failure${typeof event.todo === 'string' ? `: ${event.todo}` : ''}`,
-      );
-      return;
+async function runFiles(found: readonly string[], concurrency: number, seconds: number): Promise<Map<string, Outcome>> {
+  const outcomes = new Map<string, Outcome>();
+  const queue = [...found];
+  const work = async () => {
+    for (let name = queue.shift(); name !== undefined; name = queue.shift()) {
+      const from = performance.now();
+      const left = Math.floor(budget - process.uptime());
+      const outcome =
+        left < 1
+          ? { passed: 0, failed: [`${name}: not run, the whole run had taken ${budget} s\n`], skipped: [] }
+          : await runFile({
+              file: root + name,
+              name,
+              cwd: root,
+              seconds: Math.min(seconds, left),
+              onFailure: (title) => process.stdout.write(`  ✗ ${title}\n`),
+            });
+      outcomes.set(name, outcome);
+      if (process.env.BERTH_TEST_VERBOSE)
+        process.stdout.write(`  ${((performance.now() - from) / 1000).toFixed(1)} s ${name}\n`);
     }
-    // A parent fails because a child did: the child tells.
-    if (type === 'suite' || (error as { failureType?: string }).failureType === 'subtestsFailed') return;
-    const cause =
-      error.cause instanceof Error ? (error.cause.stack ?? error.cause.message) : String(error.cause ?? error.message);
-    outcome.failed.push(`${nameOf(event)}\n${cause}`);
-    process.stdout.write(`  ✗ ${nameOf(event)}\n`);
-  });
-  stream.on('test:stderr', (event) => {
-    if (process.env.BERTH_TEST_VERBOSE) process.stderr.write(event.message);
-  });
-  for await (const _ of stream);
-  return outcome;
+  };
+  await Promise.all(Array.from({ length: concurrency }, work));
+  return outcomes;
 }
 
 /** crun of Debian 12 refuses a hybrid machine whose second hierarchy still has a controller: the doctor's cure is applied. */
@@ -129,6 +108,8 @@ await bothRuntimes();
 let passed = 0;
 const failed: string[] = [];
 const skipped: string[] = [];
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1));
+
 for (const name of asked.length > 0 ? asked : Object.keys(suites)) {
   const suite = suites[name]!;
   process.stdout.write(`${name}: ${suite.about}\n`);
