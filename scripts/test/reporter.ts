@@ -21,7 +21,8 @@ function textOf(error: Error & { cause?: unknown }): string {
 
 /** What the runner hears of one event of node:test; undefined when it is nothing that counts. */
 export function eventOf(event: NodeEvent): TestEvent | undefined {
-  if (event.type === 'test:start') return { type: 'start', name: event.data.name };
+  // "start" is told in the order of the report, "dequeue" when it happens.
+  if (event.type === 'test:dequeue') return { type: 'start', name: event.data.name };
   if (event.type !== 'test:pass' && event.type !== 'test:fail') return undefined;
   const { name, details } = event.data;
   if (details.type === 'suite') return undefined;
