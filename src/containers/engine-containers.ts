@@ -24,7 +24,7 @@ import { recover } from './recover.ts';
 import { remove } from './remove.ts';
 import { type ContainersDeps, Room, recordKind } from './room.ts';
 import { start } from './start.ts';
-import { kill, pause, restart, running, type StopOptions, stop, unpause } from './stop.ts';
+import { endWithMachine, kill, pause, restart, running, type StopOptions, stop, unpause } from './stop.ts';
 import { top } from './top.ts';
 
 /** The containers of this host. Open it with `EngineContainers.open`, which takes up what an engine before left. */
@@ -192,6 +192,11 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
   }
 
   /** Containers run on: their monitors hold them, and the next engine takes them up. */
+  /** Before the machine goes down: everything is asked to stop, and killed after at most `longest` seconds. */
+  async endWithMachine(options: { readonly longest: number }): Promise<void> {
+    await endWithMachine(this.#room, options);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#room.close();
   }

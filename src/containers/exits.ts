@@ -46,7 +46,7 @@ async function ended(room: Room, id: string, task: Task, exit: TaskExit): Promis
         finishedAt: exit.at,
       },
       endpoint: undefined,
-      restartCount: delay === undefined ? before.restartCount : before.restartCount + 1,
+      restartCount: delay === undefined || room.machineEnds ? before.restartCount : before.restartCount + 1,
     },
     { save: !autoRemove },
   )!;
@@ -60,7 +60,8 @@ async function ended(room: Room, id: string, task: Task, exit: TaskExit): Promis
   const cleaned = room.cleanup.run(id, () => releaseTask(room, id, task, release));
   room.inBackground('what a container held could not be released', id, cleaned);
   if (autoRemove) await forget(room, after, { volumes: true, durable: false });
-  else if (delay !== undefined) scheduleRestart(room, id, delay);
+  // When the machine goes down it stays "restarting": that is what the next engine looks for.
+  else if (delay !== undefined && !room.machineEnds) scheduleRestart(room, id, delay);
 }
 
 async function releaseTask(
@@ -131,7 +132,7 @@ export function scheduleRestart(room: Room, id: string, delay: number): void {
   const timer = setTimeout(() => {
     const work = room.queue.run(id, async () => {
       const container = room.store.byId(id);
-      if (room.closed || room.restarts.get(id)?.timer !== timer) return;
+      if (room.closed || room.machineEnds || room.restarts.get(id)?.timer !== timer) return;
       room.restarts.delete(id);
       if (!container || container.state.status !== 'restarting') return;
       await startNow(room, container);

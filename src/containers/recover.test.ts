@@ -119,3 +119,28 @@ test('R19 after a reboot: running ones have exited, and the restart policies bri
     'unless-stopped-ran',
   ]);
 });
+
+test('R19 with the machine everything is asked to stop, nothing starts, and who asked for it comes back', async () => {
+  await using engine = await fakeEngine();
+  const { containers } = engine;
+  const names = ['no', 'always', 'unless-stopped', 'on-failure'];
+  for (const Name of names) {
+    await containers.create(Name, request({}, { RestartPolicy: { Name, MaximumRetryCount: 0 } }), undefined);
+    await containers.start(Name);
+  }
+  await containers.create('late', request(), undefined);
+  await containers.endWithMachine({ longest: 5 });
+  await containers.idle();
+  for (const name of names) assert.equal(containers.get(name).state.exitCode, 143, name);
+  assert.equal(containers.list().filter(({ state }) => state.status === 'running').length, 0);
+  await assert.rejects(containers.start('late'), /the machine is shutting down/);
+  await sleep(150);
+  assert.equal(containers.list().filter(({ state }) => state.status === 'running').length, 0);
+  engine.runtime.found = { state: 'none' };
+  await using again = await engine.open();
+  await sleep(50);
+  await again.idle();
+  const running = again.list().filter(({ state }) => state.status === 'running');
+  assert.deepEqual(running.map(({ name }) => name).sort(), ['always', 'on-failure', 'unless-stopped']);
+  assert.equal(again.get('no').state.exitCode, 143);
+});

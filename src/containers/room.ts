@@ -108,6 +108,8 @@ export class Room {
   readonly removing = new Set<string>();
   /** Waiting for the next try of the restart policy. */
   readonly restarts = new Map<string, { readonly timer: NodeJS.Timeout; readonly delay: number }>();
+  /** The machine goes down: what ends does not come back before the next start of the engine, and nothing is started. */
+  machineEnds = false;
   readonly #background = new Set<Promise<unknown>>();
   /** Written together, soon: what a crash may forget, because something else proves it. By kind and key. */
   readonly #soon = new Map<string, Change>();

@@ -29,6 +29,8 @@ export function start(room: Room, name: string): Promise<void> {
     const container = room.store.get(id);
     if (container.state.status === 'paused')
       throw new EngineError('conflict', 'cannot start a paused container, try unpause instead');
+    if (room.machineEnds)
+      throw new EngineError('unavailable', 'cannot start a container: the machine is shutting down');
     if (isRunning(container)) throw new EngineError('not-modified', `container ${container.name} is already running`);
     if (room.removing.has(id) || container.state.status === 'dead')
       throw new EngineError('conflict', 'container is marked for removal and cannot be started');

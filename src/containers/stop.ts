@@ -14,12 +14,17 @@ const sigkill = 9;
 const sigcont = 18;
 
 /** Not in the container's queue while it waits: a kill must come through, and the exit is what it waits for. */
-export async function stop(room: Room, name: string, options: StopOptions): Promise<void> {
+export async function stop(
+  room: Room,
+  name: string,
+  options: StopOptions,
+  { byUser = true, longest = Number.POSITIVE_INFINITY }: { readonly byUser?: boolean; readonly longest?: number } = {},
+): Promise<void> {
   const { id } = room.store.get(name);
   const signal = options.signal ? parseSignal(options.signal) : undefined;
   const live = await room.queue.run(id, async () => {
     const container = room.store.get(id);
-    if (cancelRestart(room, id)) {
+    if (byUser && cancelRestart(room, id)) {
       room.update(id, { own: { stoppedByUser: true } });
       room.emit(container, 'stop');
       return 'canceled';
@@ -27,7 +32,7 @@ export async function stop(room: Room, name: string, options: StopOptions): Prom
     const found = room.live.get(id);
     if (!found || !isRunning(container))
       throw new EngineError('not-modified', `container ${container.name} is already stopped`);
-    room.update(id, { own: { stoppedByUser: true } });
+    if (byUser) room.update(id, { own: { stoppedByUser: true } });
     const first = signal ?? stopSignal(container);
     room.emit(container, 'kill', { signal: String(first) });
     await found.task.kill(first).catch(ignoreGone);
@@ -37,7 +42,8 @@ export async function stop(room: Room, name: string, options: StopOptions): Prom
   });
   if (live === 'canceled') return;
   const container = room.store.byId(id);
-  const seconds = options.timeout ?? container?.config.StopTimeout ?? room.deps.config.stopTimeout;
+  const wanted = options.timeout ?? container?.config.StopTimeout ?? room.deps.config.stopTimeout;
+  const seconds = wanted < 0 && longest < Number.POSITIVE_INFINITY ? longest : Math.min(wanted, longest);
   if (!(await endsWithin(live, seconds))) {
     const still = room.store.byId(id);
     if (still) room.emit(still, 'kill', { signal: String(sigkill) });
@@ -47,6 +53,23 @@ export async function stop(room: Room, name: string, options: StopOptions): Prom
   }
   const stopped = room.store.byId(id);
   if (stopped) room.emit(stopped, 'stop');
+}
+
+/**
+ * The machine goes down: everything is asked to stop and given its time, but at most `longest` seconds, instead of being
+ * killed with the machine. Nobody stopped it, so restart policies bring it back at the next start of the engine. From now
+ * on nothing is started.
+ */
+export async function endWithMachine(room: Room, { longest }: { readonly longest: number }): Promise<void> {
+  room.machineEnds = true;
+  await Promise.all(
+    [...room.live.keys()].map((id) =>
+      stop(room, id, { timeout: undefined, signal: undefined }, { byUser: false, longest }).catch((error: unknown) => {
+        if (error instanceof EngineError && (error.kind === 'not-modified' || error.kind === 'not-found')) return;
+        room.deps.log.error('a container could not be stopped before the machine goes down', { id, error });
+      }),
+    ),
+  );
 }
 
 export async function restart(room: Room, name: string, options: StopOptions): Promise<void> {

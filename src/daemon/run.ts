@@ -8,6 +8,7 @@ import { createLog, type Log } from '../base/log.ts';
 import { notifyServiceManager } from '../sys/sd-notify.ts';
 import type { Config } from './config.ts';
 import { openEngine } from './engine.ts';
+import { isMachineGoingDown, longestShutdown } from './machine-shutdown.ts';
 import { lockRoot } from './root-lock.ts';
 import { versions } from './version.ts';
 
@@ -42,8 +43,14 @@ export async function runEngine(config: Config): Promise<number> {
       });
       tell('READY=1', log);
       const signal = await ended;
-      log.info('engine ends; containers run on', { signal });
-      tell('STOPPING=1', log);
+      if (await isMachineGoingDown()) {
+        log.info('engine and containers end with the machine', { signal });
+        tell('STOPPING=1', log);
+        await engine.containers.endWithMachine({ longest: longestShutdown });
+      } else {
+        log.info('engine ends; containers run on', { signal });
+        tell('STOPPING=1', log);
+      }
     } finally {
       // Whatever hangs in here, the engine is gone in time: crash and shutdown end in the same state.
       const late = setTimeout(

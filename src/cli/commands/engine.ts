@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { writeFileAtomic } from '../../base/atomic-file.ts';
 import { entryUrl } from '../../base/entry.ts';
 import { EngineError } from '../../base/errors.ts';
+import { longestShutdown } from '../../daemon/machine-shutdown.ts';
 import { type Command, type Parsed, UsageError } from '../command.ts';
 import { engineConfig, engineOptions } from '../engine-config.ts';
 import { engineNodeFlags, engineStatus, startInBackground, stopEngine } from '../engine-process.ts';
@@ -69,7 +70,8 @@ function unit(configFile: string | undefined): string {
   const command = [
     process.execPath,
     ...engineNodeFlags,
-    entryUrl('daemon/main').pathname,
+    // By the link that every build swaps: a build's own folder goes with the third one after it.
+    entryUrl('daemon/main').pathname.replace(/\/\.build\/[^/]+\//, '/dist/'),
     ...(configFile ? ['--config', configFile] : []),
   ];
   return `[Unit]
@@ -86,7 +88,8 @@ KillMode=process
 Restart=always
 RestartSec=1
 TimeoutStartSec=60
-TimeoutStopSec=20
+# When the machine goes down, containers get their time to stop.
+TimeoutStopSec=${longestShutdown + 20}
 Delegate=yes
 OOMScoreAdjust=-500
 LimitNOFILE=1048576
