@@ -53,12 +53,12 @@ missing() {
     command -v tcc >/dev/null || echo tcc
     [ -f /usr/include/stdio.h ] || echo libc6-dev
   fi
-  [ "$purpose" = test ] && sh "$root/scripts/test/packages.sh" missing
+  [ "$purpose" = test ] && sh "$root/scripts/test/packages.sh" missing "$@"
   return 0
 }
 
 system_packages() {
-  packages=$(missing)
+  packages=$(missing "$@")
   [ -n "$packages" ] || return 0
   names=$(echo $packages)
   command -v apt-get >/dev/null || fail "this needs $names, and there is no apt-get to install them with" "install them with this system's package manager, then run the same command again"
@@ -108,7 +108,7 @@ bundle() {
 }
 
 # Commands that only talk to an engine must work without root and without a package manager.
-case ${1-} in quickstart | test | engine) system_packages ;; esac
+case ${1-} in quickstart | test | engine) system_packages "$@" ;; esac
 npm_packages
 bundle
 if [ "$purpose" = test ]; then

@@ -1,5 +1,5 @@
 #!/bin/sh
-# packages.sh missing: the Debian packages that the tests need and this machine lacks, a name a line.
+# packages.sh missing [SUITE..]: the Debian packages that the tests need and this machine lacks, a name a line.
 # Real parts: a registry, a tool that fills it, the reference engine, programs to put into images.
 need() { [ -e "$1" ] || echo "$2"; }
 need /usr/bin/docker-registry docker-registry
@@ -23,3 +23,11 @@ need /sbin/ip iproute2
 need /bin/ping iputils-ping
 need /bin/ps procps
 need /usr/bin/wrk wrk
+# A virtual machine, for who asks for it.
+case " $* " in
+*" vm "*)
+  need /usr/bin/qemu-system-x86_64 qemu-system-x86
+  need /sbin/depmod kmod
+  need /sbin/mke2fs e2fsprogs
+  ;;
+esac

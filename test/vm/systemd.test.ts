@@ -1,0 +1,132 @@
+/** On a machine with systemd, cgroup v2 alone, AppArmor and no EROFS over files (test/vm/build.sh). */
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { busyboxArchive } from '../lib/busybox-image.ts';
+
+process.env.DOCKER_HOST = 'unix:///run/berth/berth.sock';
+const limit = { timeout: 600_000 };
+
+function run(command: string, ...args: string[]): { status: number | null; stdout: string; stderr: string } {
+  return spawnSync(command, args, { encoding: 'utf8', input: '', timeout: 300_000 });
+}
+
+function must(command: string, ...args: string[]): string {
+  const { status, stdout, stderr } = run(command, ...args);
+  assert.equal(status, 0, `${command} ${args.join(' ')}\n${stdout}${stderr}`);
+  return stdout.trim();
+}
+
+const docker = (...args: string[]) => must('docker', ...args);
+
+test('this is such a machine', () => {
+  assert.equal(must('stat', '-fc', '%T', '/sys/fs/cgroup'), 'cgroup2fs');
+  assert.equal(readFileSync('/sys/module/apparmor/parameters/enabled', 'utf8').trim(), 'Y');
+  assert.ok(existsSync('/run/systemd/system'));
+});
+
+test('berth doctor finds nothing that fails but a runtime with known holes', limit, () => {
+  const { stdout } = run('./berth', 'doctor', '--json');
+  const failed = (JSON.parse(stdout) as { name: string; state: string }[]).filter(({ state }) => state === 'fail');
+  assert.deepEqual(
+    failed.filter(({ name }) => !name.startsWith('runtime.runc')),
+    [],
+  );
+  assert.doesNotMatch(stdout, /could not be checked/);
+});
+
+test('the unit of `berth engine install` runs the engine, and systemd is told when it is ready', limit, () => {
+  must('./berth', 'engine', 'install');
+  const unit = readFileSync('/etc/systemd/system/berth.service', 'utf8');
+  assert.doesNotMatch(unit, /\.build\//);
+  must('systemctl', 'enable', '--now', 'berth');
+  assert.equal(must('systemctl', 'is-active', 'berth'), 'active');
+  assert.match(docker('info', '-f', '{{.CgroupVersion}} {{json .SecurityOptions}}'), /^2 .*name=apparmor/);
+  docker('load', '-q', '-i', busyboxArchive({ name: 'bb:1' }));
+});
+
+for (const runtime of ['crun', 'runc']) {
+  test(`${runtime}: limits are in cgroup v2, and nothing of it stays`, limit, () => {
+    const limits = ['-m', '64m', '--memory-swap', '96m', '--cpus', '0.5', '--pids-limit', '50', '--cpu-shares', '512'];
+    const files = ['memory.max', 'memory.swap.max', 'cpu.max', 'pids.max', 'cpu.weight', 'cpuset.cpus'];
+    const out = docker(
+      ...['run', '--rm', '--runtime', runtime, ...limits, '--cpuset-cpus', '1', 'bb:1', 'sh', '-c'],
+      `cd /sys/fs/cgroup; cat ${files.join(' ')}`,
+    );
+    assert.deepEqual(out.split('\n'), ['67108864', '33554432', '50000 100000', '50', '20', '1']);
+  });
+
+  test(`${runtime}: the default AppArmor profile is enforced, and another one can be named`, limit, () => {
+    const label = (...args: string[]) =>
+      docker('run', '--rm', '--runtime', runtime, ...args, 'bb:1', 'cat', '/proc/self/attr/current');
+    assert.match(label(), /^berth-default \(enforce\)$/);
+    assert.match(label('--security-opt', 'apparmor=unconfined'), /^unconfined$/);
+    assert.match(label('--privileged'), /^unconfined$/);
+    const denied = run(
+      ...(['docker', 'run', '--rm', '--runtime', runtime, '--cap-add', 'SYS_ADMIN', 'bb:1'] as const),
+      ...['mount', '-t', 'tmpfs', 'none', '/mnt'],
+    );
+    assert.notEqual(denied.status, 0);
+    const missing = run('docker', 'run', '--rm', '--security-opt', 'apparmor=nosuch', 'bb:1', 'true');
+    assert.notEqual(missing.status, 0);
+  });
+
+  test(`${runtime}: who runs out of memory is told so`, limit, () => {
+    const id = docker(
+      'run',
+      '-d',
+      '--runtime',
+      runtime,
+      '-m',
+      '20m',
+      '--memory-swap',
+      '20m',
+      'bb:1',
+      'tail',
+      '/dev/zero',
+    );
+    assert.equal(docker('wait', id), '137');
+    assert.equal(docker('inspect', '-f', '{{.State.OOMKilled}}', id), 'true');
+    docker('rm', id);
+  });
+
+  test(`${runtime}: exec, pause, top, restart`, limit, () => {
+    const id = docker('run', '-d', '--init', '--runtime', runtime, 'bb:1', 'sleep', '1000');
+    assert.equal(docker('exec', id, 'echo', 'hello'), 'hello');
+    docker('pause', id);
+    assert.equal(docker('inspect', '-f', '{{.State.Status}}', id), 'paused');
+    docker('unpause', id);
+    assert.match(docker('top', id), /sleep 1000/);
+    docker('restart', '-t', '2', id);
+    docker('rm', '-f', id);
+    assert.equal(existsSync(`/sys/fs/cgroup/berth/${id}`), false);
+  });
+}
+
+test('a page is served while systemd stops and starts the engine', limit, async () => {
+  must('./berth', 'quickstart');
+  const page = () => fetch('http://localhost:8080').then((answer) => answer.status);
+  assert.equal(await page(), 200);
+  const pid = docker('inspect', '-f', '{{.State.Pid}}', 'welcome');
+  must('systemctl', 'stop', 'berth');
+  assert.equal(await page(), 200);
+  must('systemctl', 'restart', 'berth');
+  execFileSync('systemctl', ['kill', '-s', 'KILL', '--kill-who=main', 'berth']);
+  assert.equal(await page(), 200);
+  for (let n = 0; n < 200 && run('docker', 'version').status !== 0; n++) await sleep(300);
+  assert.equal(docker('inspect', '-f', '{{.State.Status}} {{.State.Pid}}', 'welcome'), `running ${pid}`);
+  docker('rm', '-f', 'welcome');
+});
+
+test('what the next boot will look at is left running', limit, () => {
+  const script = 'trap "echo bye >/data/told; exit 3" TERM; while :; do sleep 0.2; done';
+  for (const policy of ['no', 'always', 'unless-stopped', 'on-failure'])
+    docker(
+      ...['run', '-d', '--name', policy, '--restart', policy, '-v', `${policy}:/data`, 'bb:1', 'sh', '-c', script],
+    );
+  docker('run', '-d', '--name', 'deaf', '--stop-timeout', '2', 'bb:1', 'sleep', '100000');
+  docker('run', '-d', '--name', 'was-stopped', '--restart', 'unless-stopped', 'bb:1', 'sleep', '100000');
+  docker('stop', '-t', '1', 'was-stopped');
+});
