@@ -29,7 +29,8 @@ test('this is such a machine', () => {
 
 test('berth doctor finds nothing that fails but a runtime with known holes', limit, () => {
   const { stdout } = run('./berth', 'doctor', '--json');
-  const failed = (JSON.parse(stdout) as { name: string; state: string }[]).filter(({ state }) => state === 'fail');
+  const { checks } = JSON.parse(stdout) as { checks: { name: string; state: string }[] };
+  const failed = checks.filter(({ state }) => state === 'fail');
   assert.deepEqual(
     failed.filter(({ name }) => !name.startsWith('runtime.runc')),
     [],
