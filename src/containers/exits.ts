@@ -23,15 +23,16 @@ export function supervise(room: Room, { id }: ContainerRecord, task: Task): void
 async function ended(room: Room, id: string, task: Task, exit: TaskExit): Promise<void> {
   // Closing: the record stays `running`, and the next start of the engine asks the monitor.
   if (room.closed) return;
-  const before = room.store.byId(id);
-  room.live.delete(id);
-  const release = before?.endpoint?.ports.length
+  const release = room.store.byId(id)?.endpoint?.ports.length
     ? // The same ports may be asked for by whoever is told of this exit.
       await room.deps.networks.close(id, { told: true }).then(
         () => ({ networkClosed: true }),
         () => ({ networkClosed: false }),
       )
     : { networkClosed: false };
+  // Together with the record: until both say so it runs for everybody, and a removal waits for this to end.
+  const before = room.store.byId(id);
+  room.live.delete(id);
   if (!before) return;
   const delay = restartDelay(room, before, exit);
   const autoRemove = before.hostConfig.AutoRemove && !room.removing.has(id);

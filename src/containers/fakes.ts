@@ -174,6 +174,7 @@ export class FakeSnapshots implements Snapshotter {
 export class FakeNetworks implements Networks {
   readonly open_ = new Map<string, JoinRequest | undefined>();
   fail: Error | undefined;
+  beforeClose: (() => Promise<void>) | undefined;
   recovered: unknown;
 
   async open(containerId: string, join: JoinRequest | undefined) {
@@ -199,6 +200,7 @@ export class FakeNetworks implements Networks {
     return { sandbox: { path: '/run/netns/x' }, endpoint };
   }
   async close(containerId: string): Promise<void> {
+    await this.beforeClose?.();
     this.open_.delete(containerId);
   }
   async recover(endpoints: unknown, sandboxes: unknown): Promise<void> {

@@ -92,6 +92,31 @@ test('wait: each condition ends when it is documented to', async () => {
   assert.throws(() => containers.wait(id, 'removed'), { kind: 'not-found' });
 });
 
+test('a removal and a wait that come between an exit and the release of its ports lose nothing', async () => {
+  await using engine = await fakeEngine();
+  const { containers, networks } = engine;
+  const ports = { PortBindings: { '80/tcp': [{ HostIp: '', HostPort: '' }] } };
+  const { id, task } = await running(engine, 'web', request({ ExposedPorts: { '80/tcp': {} } }, ports));
+  const closing = Promise.withResolvers<void>();
+  const release = Promise.withResolvers<void>();
+  networks.beforeClose = () => {
+    closing.resolve();
+    return release.promise;
+  };
+  task.end(7);
+  await closing.promise;
+  const waited = containers.wait(id, 'not-running').result;
+  const removed = containers.remove(id, { ...plain, force: true });
+  await sleep(5);
+  release.resolve();
+  assert.deepEqual(await waited, { code: 7, error: undefined });
+  await removed;
+  await containers.idle();
+  assert.equal(task.deleted, 1, 'what the runtime kept of it');
+  assert.deepEqual(engine.actions, ['create', 'start', 'kill', 'die', 'destroy']);
+  await assertNothingHeld(engine);
+});
+
 test('AutoRemove: the name is free when the wait ends, and everything goes', async () => {
   await using engine = await fakeEngine(fakeImage({ Volumes: { '/data': {} } }));
   const { containers } = engine;

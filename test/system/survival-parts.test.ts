@@ -10,8 +10,6 @@ import { assertNoLeaks, knownTo, processesOf } from '../lib/leaks.ts';
 const seconds = Number(process.env['BERTH_TORTURE_ROUNDS'] ?? 6);
 
 test('R02 kill -9 of monitors, runtimes and the helper at any moment: told, healed, nothing left behind', {
-  // A runtime killed in the middle of a start leaves, about once in 100 kills, its state and cgroups until the next engine.
-  todo: 'one in about 100 killed starts leaves cgroups behind',
   timeout: 60_000 + seconds * 3_000,
 }, async (t) => {
   await using engine = await startBerth();
