@@ -57,6 +57,10 @@ export class FakeTask implements Task {
     return stream;
   }
 
+  async keepLog(): Promise<Disposable> {
+    return { [Symbol.dispose]: () => {} };
+  }
+
   async resize(size: unknown): Promise<void> {
     this.sizes.push(size);
   }

@@ -1,5 +1,5 @@
 import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
 import { codeOf } from '../base/errors.ts';
@@ -9,6 +9,8 @@ export interface LogFile extends AsyncDisposable {
   /** 0 at the end. */
   read(into: Buffer, position: number): Promise<number>;
   readonly size: number;
+  /** As it is now. */
+  length(): Promise<number>;
   /** Tells it from another file of the same name. */
   readonly inode: bigint;
 }
@@ -28,6 +30,7 @@ export async function openLogFile(path: string): Promise<LogFile | undefined> {
     return {
       size: Number(size),
       inode: ino,
+      length: async () => (await handle.stat()).size,
       read: async (into, position) => (await handle.read(into, 0, into.length, position)).bytesRead,
       [Symbol.asyncDispose]: () => handle.close(),
     };
@@ -36,6 +39,7 @@ export async function openLogFile(path: string): Promise<LogFile | undefined> {
     return {
       size: content.length,
       inode: ino,
+      length: async () => content.length,
       read: async (into, position) => content.copy(into, 0, position),
       [Symbol.asyncDispose]: () => handle.close(),
     };
@@ -45,31 +49,49 @@ export async function openLogFile(path: string): Promise<LogFile | undefined> {
   }
 }
 
-/** The log with what was rotated away, oldest first: `x.log.2.gz`, `x.log.1`, `x.log`. */
-export async function logPaths(path: string): Promise<readonly string[]> {
-  const name = basename(path);
-  const numbered = (await readdir(dirname(path)).catch(() => [])).flatMap((entry) => {
-    const number = entry.startsWith(`${name}.`) ? /^(\d+)(\.gz)?$/.exec(entry.slice(name.length + 1)) : null;
-    return number ? [{ number: Number(number[1]), path: join(dirname(path), entry) }] : [];
-  });
-  return [...numbered.sort((a, b) => b.number - a.number).map((entry) => entry.path), path];
+/**
+ * The log and what was rotated away, oldest first: `x.log.2.gz`, `x.log.1`, `x.log`. With `after`, only what goes on where
+ * that file ends; all there is when it was rotated out of existence.
+ *
+ * From the newest to the oldest, the way that a rotation moves them: one in between shows a file again and hides none. What
+ * was seen between the two is newer than it or comes again. A rotation leaves one number free for a moment; what is open
+ * cannot lend its inode to another.
+ */
+export async function openLog(
+  path: string,
+  { after }: { readonly after?: LogFile | undefined } = {},
+): Promise<LogFile[]> {
+  const files: LogFile[] = [];
+  const last = await highestNumber(path);
+  for (let number = 0, missing = 0; number <= last || missing < 2; number++) {
+    const file = await openNumbered(path, number);
+    missing = file ? 0 : missing + 1;
+    if (!file) continue;
+    if (file.inode === after?.inode) {
+      await file[Symbol.asyncDispose]();
+      break;
+    }
+    const at = files.findIndex(({ inode }) => inode === file.inode);
+    const again = at < 0 ? [] : [file, ...files.splice(at + 1)];
+    for (const each of again) await each[Symbol.asyncDispose]();
+    if (at < 0) files.push(file);
+  }
+  return files.reverse();
 }
 
-/** All of them open and of one moment: a rotation in between starts it over. */
-export async function openLog(path: string): Promise<LogFile[]> {
-  for (let round = 0; ; round++) {
-    const files: LogFile[] = [];
-    for (const each of await logPaths(path)) {
-      const file = await openLogFile(each);
-      if (file) files.push(file);
-    }
-    // The files are held open, so that none of their inodes can have become another file's meanwhile.
-    const now = await Promise.all((await logPaths(path)).map(inodeOf));
-    const there = now.filter((inode) => inode !== undefined);
-    if ((there.length === files.length && there.every((inode, at) => inode === files[at]!.inode)) || round === 20)
-      return files;
-    for (const file of files) await file[Symbol.asyncDispose]();
-  }
+async function openNumbered(path: string, number: number): Promise<LogFile | undefined> {
+  if (number === 0) return openLogFile(path);
+  return (await openLogFile(`${path}.${number}`)) ?? openLogFile(`${path}.${number}.gz`);
+}
+
+/** Of a log from somewhere else, whose numbers may have gaps. */
+async function highestNumber(path: string): Promise<number> {
+  const name = `${basename(path)}.`;
+  const entries = await readdir(dirname(path)).catch(() => []);
+  const numbers = entries.map((entry) =>
+    entry.startsWith(name) ? /^(\d{1,4})(\.gz)?$/.exec(entry.slice(name.length)) : null,
+  );
+  return Math.max(0, ...numbers.map((found) => Number(found?.[1] ?? 0)));
 }
 
 export async function inodeOf(path: string): Promise<bigint | undefined> {

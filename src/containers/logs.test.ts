@@ -186,6 +186,36 @@ test('R24 following sees every line once, over rotations, and ends after the las
   );
 });
 
+test('a log that is emptied when it is full is followed on from its start', { timeout: 10_000 }, async () => {
+  const path = fresh();
+  writeFileSync(path, line('old\n').repeat(20));
+  const end = Promise.withResolvers<void>();
+  let released = 0;
+  const keep = async () => ({ [Symbol.dispose]: () => void released++ });
+  const log = readLog(path, new LogFormatter(format), { tail: 1, signal, ended: end.promise, keep });
+  assert.deepEqual(frames((await log.next()).value as Buffer), ['o:old\n']);
+  const next = log.next();
+  await sleep(20);
+  writeFileSync(path, line('new\n'));
+  assert.deepEqual(frames((await next).value as Buffer), ['o:new\n']);
+  assert.equal(released, 0);
+  end.resolve();
+  assert.equal((await log.next()).done, true);
+  assert.equal(released, 1);
+});
+
+test('a log in the middle of a rotation has all its files', async () => {
+  const path = fresh();
+  // 1 was moved to 2, the newest is still to be moved to 1.
+  writeFileSync(`${path}.3`, line('a\n'));
+  writeFileSync(`${path}.2`, line('b\n'));
+  writeFileSync(path, line('c\n'));
+  assert.deepEqual(await read(path), ['o:a\n', 'o:b\n', 'o:c\n']);
+  // The newest was moved, and its place is still free.
+  renameSync(path, `${path}.1`);
+  assert.deepEqual(await read(path), ['o:a\n', 'o:b\n', 'o:c\n']);
+});
+
 test('following is quick, and stops when nobody reads', { timeout: 10_000 }, async () => {
   const path = fresh();
   writeFileSync(path, line('old\n'));

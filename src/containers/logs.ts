@@ -19,7 +19,11 @@ export function readLogs(room: Room, name: string, options: LogOptions): AsyncIt
   });
   // What does not run now writes nothing more: its log is read to the end, also when it is followed.
   const live = options.follow ? room.live.get(container.id) : undefined;
-  return readLog(container.files.log, formatter, { ...options, ended: live?.ended });
+  return readLog(container.files.log, formatter, {
+    ...options,
+    ended: live?.ended,
+    keep: live && (() => live.task.keepLog()),
+  });
 }
 
 export interface ReadLogOptions {
@@ -27,6 +31,8 @@ export interface ReadLogOptions {
   readonly signal: AbortSignal;
   /** Followed until this resolves and everything written before was read; undefined: not followed. */
   readonly ended: Promise<unknown> | undefined;
+  /** Asked for before the first look: while it is held, rotation leaves the reader time. */
+  readonly keep?: (() => Promise<Disposable>) | undefined;
 }
 
 const block = 256 * 1024;
@@ -34,8 +40,9 @@ const block = 256 * 1024;
 export async function* readLog(
   path: string,
   formatter: LogFormatter,
-  { tail, signal, ended }: ReadLogOptions,
+  { tail, signal, ended, keep }: ReadLogOptions,
 ): AsyncGenerator<Buffer, void, undefined> {
+  using _kept = await keep?.();
   // Before the first look, so that nothing is missed between a look and the waiting.
   using change = ended ? new Change(dirname(path), ended, signal) : undefined;
   await using open = new OpenFiles(await openLog(path));
@@ -62,6 +69,12 @@ export async function* readLog(
     const current = open.files[0];
     if (current) yield* rest(current);
     if (formatter.done || signal.aborted) return;
+    if (change && current && (await current.length()) < position) {
+      // A log of one file is emptied when it is full.
+      formatter.endOfFile();
+      position = 0;
+      continue;
+    }
     if (change && open.files.length <= 1) open.add(await newer(path, current));
     if (open.files.length > (current ? 1 : 0)) {
       // Between the last read and the rotation something may have been written.
@@ -81,11 +94,8 @@ export async function* readLog(
 async function newer(path: string, current: LogFile | undefined): Promise<LogFile[]> {
   const inode = await inodeOf(path);
   if (inode === undefined || inode === current?.inode) return [];
-  const files = await openLog(path);
-  // Rotated out of existence (or the first of all): the oldest that is left is the nearest.
-  const older = files.splice(0, files.findIndex((file) => file.inode === current?.inode) + 1);
-  for (const file of older) await file[Symbol.asyncDispose]();
-  return files;
+  // Rotated out of existence, the oldest that is left is the nearest.
+  return openLog(path, { after: current });
 }
 
 /** The file that is read, and those after it: held open, so that a rotation cannot take them away. */

@@ -8,7 +8,8 @@
  * stream for each entry of `attach`, then the runtime's program when `program` names its descriptor. Control lines to the engine are JSON, one object a line: started, failed, exit,
  * and swept at the very end, when every directory given as `cgroup` is gone.
  * Lines from the engine: `resize ROWS COLUMNS`, `abort` (while starting).
- * A connection to the socket begins with `control\n` or `attach [i][o][e]\n`; an attach is answered by one `+`.
+ * A connection to the socket begins with `control\n`, `attach [i][o][e]\n` or `follow\n`; the last two are answered by one
+ * `+`. While somebody follows, some files that the log's rotation would remove are kept for him.
  *
  * Linux and libc only. Must compile with tcc and gcc; no stdio streams and no malloc, because there are hundreds of these.
  */
@@ -46,12 +47,15 @@ enum {
   PENDING_LIMIT = 1 << 20,
   QUIET_MS = 100,        /* how long a pipe that outsiders hold open must be silent after the exit */
   DRAIN_MS = 2000,       /* the exit is told by then, whatever holds the pipes */
+  MAX_FOLLOWERS = 64,    /* the rest of MAX_CLIENTS is for others */
+  KEPT_BYTES = 4 << 20,  /* of a log that somebody follows, beyond what it may keep, */
+  KEPT_FILES = 128,      /* in no more files than that */
   HUNG_MS = 50,
   IDLE_MS = 1000
 };
 
 enum state { STARTING, RUNNING, EXITED, DONE };
-enum kind { HELLO, CONTROL, STREAM };
+enum kind { HELLO, CONTROL, STREAM, FOLLOWER };
 
 struct client {
   int fd;
@@ -91,7 +95,7 @@ static char started_at[40], exited_at[40], ticks[24];
 static int64_t exited_ms, last_output_ms;
 
 static struct client clients[MAX_CLIENTS];
-static int client_count;
+static int client_count, followers;
 
 static char *chunk, *stdin_bytes, *log_bytes;
 static uint32_t stdin_offset, stdin_length, log_length;
@@ -301,12 +305,30 @@ static char *numbered(char *to, int n) {
   return to;
 }
 
+/* How many files more there are while somebody follows: with short files a reader would have no time to open the next. */
+static int log_kept(void) {
+  if (option.log_size <= 0) return 0;
+  long long fit = KEPT_BYTES / option.log_size;
+  return fit < KEPT_FILES ? (int)fit : KEPT_FILES;
+}
+
 static void log_rotate(void) {
   char from[4200], to[4200];
+  int files = option.log_files + (followers ? log_kept() : 0);
   log_flush();
   shut(&log_fd);
-  for (int n = option.log_files - 1; n >= 1; n--) rename(numbered(from, n - 1), numbered(to, n));
-  log_open(option.log_files > 1 ? 0 : O_TRUNC);
+  for (int n = files - 1; n >= 1; n--) rename(numbered(from, n - 1), numbered(to, n));
+  log_open(files > 1 ? 0 : O_TRUNC);
+}
+
+/* Nobody follows any more: what was kept for it goes. */
+static void log_trim(void) {
+  char path[4200];
+  int first = option.log_files > 1 ? option.log_files : 1, kept = log_kept();
+  if (!option.log) return;
+  /* In the middle of a rotation, where a monitor may have been killed, one number is missing. */
+  for (int n = first, missing = 0; n < first + kept && missing < 2; n++)
+    missing = unlink(numbered(path, n)) < 0 ? missing + 1 : 0;
 }
 
 static void log_line(int stream, const char *text, size_t n, int newline) {
@@ -359,6 +381,8 @@ static void client_drop(int i) {
   struct client *c = &clients[i];
   close(c->fd);
   if (c->pending) munmap(c->pending, c->capacity);
+  /* After the exit they are still to be read; the next start removes them. */
+  if (c->kind == FOLLOWER && --followers == 0 && state == RUNNING) log_trim();
   clients[i] = clients[--client_count];
 }
 
@@ -781,8 +805,17 @@ static int client_read(struct client *c, int hung) {
     } else if (strncmp(line, "attach ", 7) == 0) {
       client_modes(c, line + 7);
       client_send(c, "+", 1);
+    } else if (strcmp(line, "follow") == 0 && followers < MAX_FOLLOWERS) {
+      c->kind = FOLLOWER;
+      followers++;
+      client_send(c, "+", 1);
     } else return 0;
     return 1;
+  }
+  if (c->kind == FOLLOWER) { /* has nothing to say but that it goes */
+    char word[16];
+    ssize_t n = recv(c->fd, word, sizeof word, MSG_DONTWAIT);
+    return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
   }
   if (c->kind == CONTROL) {
     ssize_t n = recv(c->fd, c->line + c->line_length, sizeof c->line - 1 - c->line_length, MSG_DONTWAIT);
@@ -1034,7 +1067,10 @@ int main(int argc, char **argv) {
   client_add(CONTROL_FD, CONTROL);
   fcntl(LISTEN_FD, F_SETFL, O_NONBLOCK);
   buffers();
-  if (option.log) log_open(0);
+  if (option.log) {
+    log_trim();
+    log_open(0);
+  }
   start_runtime(argv + command_at);
   serve();
   return 0;

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { buildMonitor } from './build-monitor.ts';
-import { attachTo, connectMonitor, MonitorFailure, readExit, startMonitor } from './monitor.ts';
+import { attachTo, connectMonitor, followLog, MonitorFailure, readExit, startMonitor } from './monitor.ts';
 import type { AttachRequest } from './runtime.ts';
 
 const place = mkdtempSync(join(tmpdir(), 'berth-monitor-'));
@@ -150,6 +150,53 @@ test('the log rotates by size and keeps as many files as it may, with every line
     .flatMap((name) => entries(join(directory, name)).map(({ log }) => Number(log.slice(5))));
   assert.equal(numbers.at(-1), 2999);
   assert.ok(numbers.every((number, index) => index === 0 || number === numbers[index - 1]! + 1));
+});
+
+test('while somebody follows, the log keeps more files than it may, and after that it does not', async () => {
+  const { monitor, directory, stream } = run(
+    'one() { i=0; while [ $i -lt 500 ]; do echo line $i; i=$((i+1)); done; echo done; read x; }; one; one; one; one',
+    { 'log-size': 5000, 'log-files': 2, stdin: 'open' },
+    [everything],
+  );
+  await monitor.started;
+  const names = () =>
+    readdirSync(directory)
+      .filter((name) => /^log\.\d+$/.test(name))
+      .sort((a, b) => Number(a.slice(4)) - Number(b.slice(4)));
+  /** Until the script waits for the next word, and all of it is in the log. */
+  const written = async (expected: () => boolean) => {
+    for (const until = Date.now() + 10_000; !expected() && Date.now() < until; ) await sleep(10);
+  };
+  const said = (n: number) => () => text.split('done\n').length > n;
+  let text = '';
+  stream.on('data', (chunk: Buffer) => {
+    text += chunk.toString('latin1').replaceAll(/[\x00-\x02]{7}./gs, '');
+  });
+  await written(said(1));
+  assert.deepEqual(names(), ['log.1']);
+  const first = (await followLog(directory))!;
+  const second = (await followLog(directory))!;
+  stream.write('\n');
+  await written(said(2));
+  await written(() => names().length > 5);
+  assert.ok(names().length > 5, names().join());
+  first.destroy();
+  stream.write('\n');
+  await written(said(3));
+  const all = [...names().toReversed(), 'log'].flatMap((name) => entries(join(directory, name)));
+  // Those of before, as many as there were, and from there on every line.
+  const lines = all.map(({ log }) => log);
+  const from = lines.indexOf('done\n');
+  const round = [...Array.from({ length: 500 }, (_, n) => `line ${n}\n`), 'done\n'];
+  assert.deepEqual(lines.slice(from + 1), [...round, ...round]);
+  second.destroy();
+  await written(() => names().length === 1);
+  assert.deepEqual(names(), ['log.1']);
+  stream.write('\n');
+  await written(said(4));
+  assert.deepEqual(names(), ['log.1']);
+  stream.end('\n');
+  await monitor.exited;
 });
 
 test('a full disk loses log lines and neither the output nor the process (R05)', async () => {

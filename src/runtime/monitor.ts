@@ -156,25 +156,40 @@ export async function connectMonitor(directory: string): Promise<Monitor | undef
 
 /** A stream to a running process. Throws `conflict` when its monitor is gone. */
 export async function attachTo(directory: string, request: AttachRequest): Promise<Socket> {
-  const gone = () => new EngineError('conflict', `attach to ${directory}: the process has ended`);
+  const socket = await ask(directory, `attach ${modes(request)}`);
+  if (!socket) throw new EngineError('conflict', `attach to ${directory}: the process has ended`);
+  return socket;
+}
+
+/**
+ * Until the connection is closed the monitor keeps files that the log's rotation would remove. Undefined: it has ended, or
+ * an older one knows nothing of it, or too many follow.
+ */
+export function followLog(directory: string): Promise<Socket | undefined> {
+  return ask(directory, 'follow');
+}
+
+/** The connection once the monitor said with one byte that it is what was asked for. */
+async function ask(directory: string, what: string): Promise<Socket | undefined> {
   const socket = await dial(directory);
-  if (!socket) throw gone();
-  socket.write(`attach ${modes(request)}\n`);
-  // One byte says that from here on everything is given.
-  await new Promise<void>((resolve, reject) => {
+  if (!socket) return undefined;
+  socket.write(`${what}\n`);
+  return new Promise((resolve) => {
     const look = () => {
       if (socket.read(1) === null) return;
       socket.off('readable', look);
       socket.off('close', lost);
       socket.off('end', lost);
-      resolve();
+      resolve(socket);
     };
-    const lost = () => reject(gone());
+    const lost = () => {
+      socket.destroy();
+      resolve(undefined);
+    };
     socket.on('readable', look);
     socket.on('close', lost);
     socket.on('end', lost);
   });
-  return socket;
 }
 
 /** What the monitor wrote down when the process ended; undefined when it did not (yet). */

@@ -62,6 +62,8 @@ export interface Task {
   /** Never rejects. A monitor that died without a word gives code 255. */
   readonly exited: Promise<TaskExit>;
   attach(request: AttachRequest): Promise<AttachStream>;
+  /** Until the disposal, some of what the log's rotation would remove is kept for whoever follows it. Never fails. */
+  keepLog(): Promise<Disposable>;
   resize(size: TerminalSize): Promise<void>;
   /** Throws `conflict` when it is gone. */
   kill(signal: number): Promise<void>;

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf, EngineError } from '../base/errors.ts';
 import { Pidfd } from '../sys/pidfd.ts';
 import type { Cgroups } from './cgroups.ts';
-import { attachTo, type Monitor, type Started } from './monitor.ts';
+import { attachTo, followLog, type Monitor, type Started } from './monitor.ts';
 import type { AttachRequest, AttachStream, Task, TaskExit, TerminalSize } from './runtime.ts';
 
 export interface TaskDeps {
@@ -21,7 +22,7 @@ export interface TaskDeps {
   readonly remove: (swept: boolean) => Promise<void>;
 }
 
-/** Milliseconds that a monitor has, after it told the exit, to remove the control group. */
+/** Milliseconds that a monitor has to remove the control group after it told the exit, and to take a follower of the log. */
 const patience = 100;
 
 /** A process behind a monitor. */
@@ -56,6 +57,15 @@ export class MonitoredTask implements Task {
 
   attach(request: AttachRequest): Promise<AttachStream> {
     return attachTo(this.#deps.directory, request);
+  }
+
+  async keepLog(): Promise<Disposable> {
+    const asked = followLog(this.#deps.directory).catch(() => undefined);
+    // What it says after that is that it ends, which is nothing to wait for.
+    void asked.then((kept) => kept?.resume().unref());
+    // A log can be read whatever its monitor hangs in.
+    await Promise.race([asked, sleep(patience, undefined, { ref: false })]);
+    return { [Symbol.dispose]: () => void asked.then((kept) => kept?.destroy()) };
   }
 
   async resize({ rows, columns }: TerminalSize): Promise<void> {

@@ -150,26 +150,40 @@ test('R25 S45 clients that vanish in the middle: nothing of them stays, and no e
   await assertNoLeaks(engine, () => knownTo(engine));
 });
 
-test('R24 50 rotations under logs -f: no line is lost or double, and it ends with the container', {
-  timeout: 120_000,
-}, async (t) => {
-  await using engine = await berth();
-  const count = 60_000;
-  const id = engine.must(
-    ...['create', '--log-opt', 'max-size=100k', '--log-opt', 'max-file=5', 'bb:1', 'sh', '-c'],
-    `while [ ! -e /go ]; do sleep 0.05; done; i=0; while [ $i -lt ${count} ]; do i=$((i+1)); echo $i; done`,
-  );
-  engine.must('start', id);
-  const answer = engine.api('GET', `/v1.47/containers/${id}/logs?follow=1&stdout=1`);
-  await sleep(500);
-  engine.must('exec', id, 'touch', '/go');
-  const { body } = await answer;
-  const lines = linesOf(Buffer.from(body));
-  t.diagnostic(`${lines.length} of ${count} lines`);
-  const wrong = lines.findIndex((line, at) => line !== String(at + 1));
-  assert.equal(wrong, -1, `line ${wrong}: ${lines[wrong - 1]}, ${lines[wrong]}`);
-  assert.equal(lines.length, count);
-});
+const following = [
+  { title: '50 rotations under logs -f', size: '100k', files: 5, pause: 0 },
+  {
+    title: '250 rotations under logs -f of a log that is as good as nothing, and an engine that pauses',
+    size: '20k',
+    files: 2,
+    pause: 100,
+  },
+];
+for (const { title, size, files, pause } of following)
+  test(`R24 ${title}: no line is lost or double, and it ends with the container`, { timeout: 120_000 }, async (t) => {
+    await using engine = await berth();
+    const count = 60_000;
+    const id = engine.must(
+      ...['create', '--log-opt', `max-size=${size}`, '--log-opt', `max-file=${files}`, 'bb:1', 'sh', '-c'],
+      `while [ ! -e /go ]; do sleep 0.05; done; i=0; while [ $i -lt ${count} ]; do i=$((i+1)); echo $i; done`,
+    );
+    engine.must('start', id);
+    const answer = engine.api('GET', `/v1.47/containers/${id}/logs?follow=1&stdout=1`);
+    await sleep(500);
+    engine.must('exec', id, 'touch', '/go');
+    if (pause > 0) {
+      await sleep(200);
+      process.kill(engine.pid, 'SIGSTOP');
+      await sleep(pause);
+      process.kill(engine.pid, 'SIGCONT');
+    }
+    const { body } = await answer;
+    const lines = linesOf(Buffer.from(body));
+    t.diagnostic(`${lines.length} of ${count} lines`);
+    const wrong = lines.findIndex((line, at) => line !== String(at + 1));
+    assert.equal(wrong, -1, `line ${wrong}: ${lines[wrong - 1]}, ${lines[wrong]}`);
+    assert.equal(lines.length, count);
+  });
 
 /** Out of Docker's frames. */
 function linesOf(frames: Buffer): string[] {
