@@ -18,6 +18,10 @@ exists, or the one that \`--config\` or \`BERTH_CONFIG\` names:
 { "logLevel": "debug", "insecureRegistries": ["registry.example:5000", "10.0.0.0/8"], "stopTimeout": 20 }
 \`\`\`
 
+The proxy settings have a last resort below the file: HTTP_PROXY, HTTPS_PROXY and NO_PROXY (or in small letters) of the engine's
+own environment, as for other programs. A setting that is there and empty means no proxy. This machine (localhost, 127.0.0.0/8,
+::1) is never reached through one. \`docker info\` shows them without user and password.
+
 What is wrong is refused before anything is opened, with its source and what it may be:
 
 \`\`\`

@@ -5,7 +5,7 @@ import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { entryUrl } from '../base/entry.ts';
 import { codeOf, EngineError } from '../base/errors.ts';
-import { type Config, flagOf, settings } from '../daemon/config.ts';
+import { type Config, flagOf, type Setting, settings, variableOf } from '../daemon/config.ts';
 import { isRootLocked, lockOwner } from '../daemon/root-lock.ts';
 
 export interface EngineStatus {
@@ -34,7 +34,15 @@ export async function startInBackground(config: Config, configFile: string | und
   const log = openLog(config.logFile);
   const from = statSync(config.logFile).size;
   // What the flags and the environment said here is said again to the engine: it may not inherit this environment for ever.
-  const flags = Object.keys(settings).flatMap((key) => [flagOf(key), textOf(config[key as keyof Config])]);
+  const said = Object.values(settings).map((setting: Setting<unknown>) => ({
+    setting,
+    value: textOf(config[setting.key as keyof Config]),
+  }));
+  const flags = said.flatMap(({ setting: { key, secret }, value }) => (secret ? [] : [flagOf(key), value]));
+  // Everybody may read a command line. What is of no proxy's form came from a variable that the engine inherits as it is.
+  const secrets = said.flatMap(({ setting: { key, secret, read }, value }) =>
+    secret && read(value) !== undefined ? [[variableOf(key), value]] : [],
+  );
   const child = spawn(
     process.execPath,
     [...engineNodeFlags, entryUrl('daemon/main').pathname, ...(configFile ? ['--config', configFile] : []), ...flags],
@@ -42,6 +50,7 @@ export async function startInBackground(config: Config, configFile: string | und
       detached: true,
       stdio: ['ignore', log, log],
       cwd: '/',
+      env: { ...process.env, ...Object.fromEntries(secrets) },
     },
   );
   closeSync(log);

@@ -80,3 +80,22 @@ test('every setting has a flag, a variable and a default of its own form', () =>
     assert.deepEqual(read(fallback as never), fallback, key);
   }
 });
+
+test('proxies are those of the settings, else those that the machine names for all programs; a bad one shows no password', () => {
+  const machine = { HTTPS_PROXY: 'http://machine.test:1', http_proxy: 'small.test:2', NO_PROXY: 'near.test' };
+  const read = (env: Record<string, string>, flags = {}) => readConfig({ file: undefined, env, flags });
+  const usual = read(machine);
+  assert.deepEqual(
+    [usual.httpProxy, usual.httpsProxy, usual.noProxy],
+    ['small.test:2', 'http://machine.test:1', 'near.test'],
+  );
+  withFile('{"httpsProxy":"http://file.test:3"}', (file) =>
+    assert.equal(readConfig({ file, env: machine, flags: {} }).httpsProxy, 'http://file.test:3'),
+  );
+  assert.equal(read({ ...machine, BERTH_HTTPS_PROXY: '' }).httpsProxy, '', 'set to nothing is no proxy');
+  assert.equal(read({ HTTPS_PROXY: 'socks5://proxy.test' }).httpsProxy, 'socks5://proxy.test', 'told when it is used');
+  assert.throws(
+    () => read({}, { httpProxy: 'socks5://ann:canary@proxy.test' }),
+    (error: Error) => /^--http-proxy: expected a proxy's URL/.test(error.message) && !/canary/.test(error.message),
+  );
+});

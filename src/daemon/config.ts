@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { closest } from '../base/edit-distance.ts';
 import { codeOf, EngineError } from '../base/errors.ts';
+import { readProxy } from '../remotes/proxies.ts';
 
 /**
  * One setting: where it is read from, what it may be, and what it is when nobody says. The table below is the schema: the
@@ -16,6 +17,10 @@ export interface Setting<T> {
   readonly about: string;
   /** From JSON or from text. Returns undefined when the value is not of this form. */
   readonly read: (value: unknown) => T | undefined;
+  /** Variables of the whole machine that say it where nothing else does, the first that is there. */
+  readonly usual?: readonly string[];
+  /** May hold a password: never shown, in no message and on no command line. */
+  readonly secret?: boolean;
 }
 
 const text = (form: string, pattern = /^.+$/s) => ({
@@ -59,6 +64,10 @@ const list = {
     if (typeof value === 'string') return value === '' ? [] : value.split(',').map((part) => part.trim());
     return Array.isArray(value) && value.every((part) => typeof part === 'string') ? value : undefined;
   },
+};
+const proxy = {
+  form: "a proxy's URL, as http://user:password@host:port, or empty",
+  read: (value: unknown) => (typeof value === 'string' && (value === '' || readProxy(value)) ? value : undefined),
 };
 /** `{"a": "x"}` in the file, `a=x,b=y` outside. */
 const pairs = {
@@ -155,6 +164,30 @@ export const settings = {
     whole('seconds', 1, 3600),
     'how long a registry may send nothing before it is asked again',
   ),
+  httpProxy: {
+    ...setting(
+      'httpProxy',
+      '',
+      proxy,
+      'the proxy to registries without TLS; where nothing is set, what HTTP_PROXY says',
+    ),
+    usual: ['HTTP_PROXY', 'http_proxy'],
+    secret: true,
+  },
+  httpsProxy: {
+    ...setting('httpsProxy', '', proxy, 'the proxy to registries; where nothing is set, what HTTPS_PROXY says'),
+    usual: ['HTTPS_PROXY', 'https_proxy'],
+    secret: true,
+  },
+  noProxy: {
+    ...setting(
+      'noProxy',
+      '',
+      optionalText('hosts, .domains, addresses, networks (CIDR), each with a port or not, comma-separated; * is all'),
+      'registries that are reached without a proxy; where nothing is set, what NO_PROXY says',
+    ),
+    usual: ['NO_PROXY', 'no_proxy'],
+  },
   maxDownloads: setting('maxDownloads', 4, whole('a number', 1, 64), 'layers of one pull that are fetched at a time'),
   maxLayerSize: setting('maxLayerSize', 20 * 1024 ** 3, bytes, 'the most that one layer may unpack to'),
   bridge: setting('bridge', 'berth0', text('an interface name', /^[\w.-]{1,15}$/), "the default network's bridge"),
@@ -213,10 +246,12 @@ export interface ConfigSources {
   readonly flags: Readonly<Record<string, string>>;
 }
 
-/** Flags over environment over file over defaults. Throws `invalid` that names the source, the key and what it may be. */
+/** Flags over environment over file over what the machine says over defaults. Throws `invalid` that names the source, the key and what it may be. */
 export function readConfig({ file, env, flags }: ConfigSources): Config {
   const values: Record<string, unknown> = {};
-  for (const [key, { default: fallback }] of Object.entries(settings)) values[key] = fallback;
+  // Taken as it is: what others set for all programs must not keep the engine from running; a pull says what is wrong.
+  for (const { key, default: fallback, usual = [] } of Object.values(settings) as Setting<unknown>[])
+    values[key] = usual.map((name) => env[name]).find((value) => value) ?? fallback;
   const take = (key: string, value: unknown, source: string) => {
     const known = (settings as Record<string, Setting<unknown>>)[key];
     if (!known)
@@ -225,7 +260,10 @@ export function readConfig({ file, env, flags }: ConfigSources): Config {
       });
     const read = known.read(value);
     if (read === undefined)
-      throw new EngineError('invalid', `${source}: expected ${known.form}, got ${JSON.stringify(value)}`);
+      throw new EngineError(
+        'invalid',
+        `${source}: expected ${known.form}${known.secret ? '' : `, got ${JSON.stringify(value)}`}`,
+      );
     values[key] = read;
   };
   const from = file ?? defaultConfigFile;

@@ -59,6 +59,7 @@ export async function openEngine(config: Config, log: Log) {
         insecure: config.insecureRegistries,
         mirrors: mirrorsOf(config),
         certificates: config.registryCertificates,
+        proxies: { http: config.httpProxy, https: config.httpsProxy, none: config.noProxy },
       },
       log,
       userAgent: `berth/${versions.berth}`,

@@ -74,9 +74,9 @@ export class HostSystem implements SystemInfo {
       logDriver: 'json-file',
       insecureRegistries: config.insecureRegistries,
       mirrors: mirrorsOf(config),
-      httpProxy: process.env.HTTP_PROXY ?? '',
-      httpsProxy: process.env.HTTPS_PROXY ?? '',
-      noProxy: process.env.NO_PROXY ?? '',
+      httpProxy: masked(config.httpProxy),
+      httpsProxy: masked(config.httpsProxy),
+      noProxy: config.noProxy,
       labels: [],
       debug: config.debug,
       initBinary: config.init,
@@ -96,6 +96,11 @@ export function mirrorsOf({
   return Object.fromEntries(
     Object.entries(registryMirrors).map(([domain, urls]) => [domain, urls.split(/\s+/).filter(Boolean)]),
   );
+}
+
+/** A proxy's URL as Docker shows it: that there is a user, not who, and not the password. */
+export function masked(proxy: string): string {
+  return proxy.replace(/^([^/]*:\/\/)?[^/]*@/, '$1xxxxx:xxxxx@');
 }
 
 function pools(subnet: string | undefined): SystemFacts['addressPools'] {

@@ -1,3 +1,4 @@
+import { STATUS_CODES } from 'node:http';
 import { codeOf, EngineError, type ErrorKind, messageOf } from '../base/errors.ts';
 import { familiarName, familiarRepository, type Reference } from '../oci/reference.ts';
 
@@ -170,12 +171,52 @@ const unknownAuthority = new Set([
 /** The way to the host failed, before it answered: Go's words, which are what users of Docker search for. */
 export function transportError(url: URL, cause: unknown): RegistryError {
   if (cause instanceof RegistryError) return cause;
+  const { what, hint, temporary } = reasonOf(url, cause);
+  return new RegistryError('unavailable', `Get "${apiRoot(url)}": ${what}`, {
+    cause,
+    temporary,
+    ...(hint ? { hint } : {}),
+  });
+}
+
+/** The way to the proxy failed; the registry was not reached. */
+export function proxyError(url: URL, proxy: URL, cause: unknown): RegistryError {
+  if (cause instanceof RegistryError) return cause;
+  const { what, temporary } = reasonOf(proxy, cause);
+  return new RegistryError('unavailable', `Get "${apiRoot(url)}": proxyconnect tcp: ${what}`, {
+    cause,
+    temporary,
+    hint: `check the proxy ${proxy.host}, or add ${url.hostname} to noProxy where no proxy is needed`,
+  });
+}
+
+/** The proxy answered in place of the registry. */
+export function proxyRefusal(url: URL, status: number): RegistryError {
+  return new RegistryError(
+    'unavailable',
+    `Get "${apiRoot(url)}": ${STATUS_CODES[status] ?? `proxy status ${status}`}`,
+    {
+      temporary: status >= 500 || status === 429,
+      hint:
+        status === 407
+          ? 'the proxy wants a user and a password: http://user:password@host:port'
+          : `the proxy does not lead to ${url.host}: ask who runs it, or add ${url.hostname} to noProxy where no proxy is needed`,
+    },
+  );
+}
+
+interface Reason {
+  readonly what: string;
+  readonly hint: string | undefined;
+  readonly temporary: boolean;
+}
+
+function reasonOf(url: URL, cause: unknown): Reason {
   const inner = cause instanceof AggregateError && cause.errors.length > 0 ? (cause.errors[0] as unknown) : cause;
   const code = codeOf(inner) ?? codeOf(cause) ?? '';
   const at = addressOf(inner) ?? `${url.host}${url.port ? '' : url.protocol === 'https:' ? ':443' : ':80'}`;
   const temporary = temporaryCodes.has(code);
-  const error = (what: string, hint?: string) =>
-    new RegistryError('unavailable', `Get "${apiRoot(url)}": ${what}`, { cause, temporary, ...(hint ? { hint } : {}) });
+  const error = (what: string, hint?: string): Reason => ({ what, hint, temporary });
   const tlsHint = `put the registry's CA certificate at <certificates folder>/${url.host}/ca.crt`;
   switch (code) {
     case 'ECONNREFUSED':

@@ -12,6 +12,7 @@ import { HostCertificates } from './certificates.ts';
 import { canceled, RegistryError, readWireErrors, refusal } from './errors.ts';
 import { type Endpoint, Hosts } from './hosts.ts';
 import { login } from './login.ts';
+import { noProxies, Proxies } from './proxies.ts';
 import type { Credentials, Fetched, Registry, RegistryConfig, RegistryOptions } from './registry.ts';
 import { withRetries } from './retry.ts';
 import { type Ask, Refused, Sessions, scrubbed } from './session.ts';
@@ -46,7 +47,8 @@ export class HttpRegistry implements Registry, Disposable {
     this.#timing = { ...usual, ...timing };
     const hosts = new Hosts({ config, lookup });
     const certificates = new HostCertificates(config.certificates);
-    const transport = new Transport({ hosts, certificates, lookup, timing: this.#timing, userAgent });
+    const proxies = new Proxies(config.proxies ?? noProxies);
+    const transport = new Transport({ hosts, certificates, proxies, lookup, timing: this.#timing, userAgent });
     const tokens = new Tokens({ transport, hosts, timing: this.#timing });
     this.#hosts = hosts;
     this.#transport = transport;

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import type { Digest } from '../oci/digest.ts';
 import type { Descriptor } from '../oci/manifest.ts';
 import type { Reference } from '../oci/reference.ts';
+import type { ProxyConfig } from './proxies.ts';
 
 /** What the client sent in X-Registry-Auth. */
 export interface Credentials {
@@ -26,6 +27,8 @@ export interface RegistryConfig {
   readonly mirrors: Readonly<Record<string, readonly string[]>>;
   /** `<dir>/<host>/ca.crt`, `client.cert`, `client.key`, as /etc/docker/certs.d. */
   readonly certificates: string;
+  /** Straight to every host when not given. */
+  readonly proxies?: ProxyConfig;
 }
 
 export interface Fetched {

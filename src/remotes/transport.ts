@@ -6,13 +6,15 @@ import {
   request as sendHttp,
 } from 'node:http';
 import { request as sendHttps, Agent as TlsAgent } from 'node:https';
-import type { LookupFunction, Socket } from 'node:net';
+import { isIP, type LookupFunction, type Socket } from 'node:net';
 import type { SecureContext } from 'node:tls';
 import { codeOf } from '../base/errors.ts';
 import { type AddressGuard, checkLiteral, guardedLookup, guardFor } from './addresses.ts';
 import type { HostCertificates } from './certificates.ts';
-import { canceled, RegistryError, transportError } from './errors.ts';
+import { canceled, proxyError, proxyRefusal, RegistryError, transportError } from './errors.ts';
 import type { Hosts } from './hosts.ts';
+import { type Proxies, proxyAuthorization } from './proxies.ts';
+import { ForwardAgent, type ProxyRoute, TunnelAgent } from './proxy-agents.ts';
 
 /** How long things may take, in milliseconds. */
 export interface Timing {
@@ -42,13 +44,14 @@ export interface Reply {
   readonly body: IncomingMessage;
   /** Where the answer came from, after redirects. */
   readonly url: URL;
-  /** The address of the host that answered first: the registry's own. */
+  /** The address of the host that answered first: the registry's own; not known where a proxy found it. */
   readonly address: string | undefined;
 }
 
 export interface TransportDeps {
   readonly hosts: Hosts;
   readonly certificates: HostCertificates;
+  readonly proxies: Proxies;
   readonly lookup: LookupFunction;
   readonly timing: Timing;
   readonly userAgent: string;
@@ -64,13 +67,17 @@ export class Transport implements Disposable {
   }
 
   async send(call: Call): Promise<Reply> {
-    if (call.guard) checkLiteral(call.url.hostname, call.guard);
-    const agent = await this.#agentFor(call.url, call.guard);
-    if (call.signal?.aborted) throw canceled(call.signal.reason);
+    const { url, guard, signal } = call;
+    // All that can be guarded behind a proxy, which looks names up itself, where it stands.
+    if (guard) checkLiteral(url.hostname, guard);
+    const proxy = this.#deps.proxies.of(url);
+    const agent = await this.#agentFor(url, guard, proxy);
+    if (signal?.aborted) throw canceled(signal.reason);
     try {
-      return await this.#exchange(call, agent);
+      return await this.#exchange(call, agent, proxy);
     } catch (error) {
-      throw call.signal?.aborted ? canceled(error) : transportError(call.url, error);
+      if (signal?.aborted) throw canceled(error);
+      throw proxy && url.protocol === 'http:' ? proxyError(url, proxy, error) : transportError(url, error);
     }
   }
 
@@ -80,18 +87,25 @@ export class Transport implements Disposable {
     this.#agents.clear();
   }
 
-  #exchange({ method = 'GET', url, headers, body, signal }: Call, agent: Agent): Promise<Reply> {
+  #exchange(call: Call, agent: Agent, proxy: URL | undefined): Promise<Reply> {
+    const { method = 'GET', url, headers, body, signal } = call;
     const { timing, userAgent } = this.#deps;
     const send = url.protocol === 'https:' ? sendHttps : sendHttp;
+    // Without user and password, which a Location may carry: Node would make an Authorization of them.
+    const plain = new URL(url.origin + url.pathname + url.search);
+    // Only a request that the proxy reads itself says who asks; in a tunnel it would reach the registry.
+    const forwarded =
+      proxy && url.protocol === 'http:' ? { path: plain.href, as: proxyAuthorization(proxy) } : undefined;
     return new Promise((resolve, reject) => {
       const request = send(
-        // Without user and password, which a Location may carry: Node would make an Authorization of them.
-        new URL(url.origin + url.pathname + url.search),
+        plain,
         {
           method,
           agent,
+          ...(forwarded ? { path: forwarded.path } : {}),
           headers: {
             ...headers,
+            ...(forwarded?.as ? { 'proxy-authorization': forwarded.as } : {}),
             'user-agent': userAgent,
             ...(body === undefined ? {} : { 'content-length': Buffer.byteLength(body) }),
           },
@@ -100,12 +114,16 @@ export class Transport implements Disposable {
         (response) => {
           clearTimeout(timer);
           response.on('error', () => {}); // whoever reads the body sees it again
+          if (forwarded && response.statusCode === 407) {
+            response.destroy();
+            return reject(proxyRefusal(url, 407));
+          }
           resolve({
             status: response.statusCode ?? 0,
             headers: response.headers,
             body: response,
             url,
-            address: response.socket.remoteAddress,
+            address: proxy ? literalOf(url) : response.socket.remoteAddress,
           });
         },
       );
@@ -120,14 +138,14 @@ export class Transport implements Disposable {
         clearTimeout(timer);
         // A kept connection that the server closed in the same moment says nothing about the server.
         const stale = request.reusedSocket && codeOf(error) === 'ECONNRESET' && !signal?.aborted;
-        if (stale && method === 'GET') this.#exchange({ method, url, headers, signal }, agent).then(resolve, reject);
+        if (stale && method === 'GET') this.#exchange(call, agent, proxy).then(resolve, reject);
         else reject(error);
       });
       request.end(body);
     });
   }
 
-  async #agentFor(url: URL, guard: AddressGuard | undefined): Promise<Agent> {
+  async #agentFor(url: URL, guard: AddressGuard | undefined, proxy: URL | undefined): Promise<Agent> {
     const { certificates, hosts, timing } = this.#deps;
     const secure = url.protocol === 'https:';
     const key = `${url.origin} ${guard?.key ?? ''}`;
@@ -138,12 +156,30 @@ export class Transport implements Disposable {
     known?.agent.destroy();
     const lookup = guard ? guardedLookup(this.#deps.lookup, guard) : this.#deps.lookup;
     const kept = { keepAlive: true, maxFreeSockets: 8, timeout: timing.connect + 2 * timing.stall, lookup };
-    const agent = secure
-      ? new TlsAgent({ ...kept, ...(context ? { secureContext: context } : {}), rejectUnauthorized: verify })
-      : new Agent(kept);
+    const tls = { ...kept, ...(context ? { secureContext: context } : {}), rejectUnauthorized: verify };
+    const route = proxy && (await this.#routeOver(proxy));
+    const agent = route
+      ? secure
+        ? new TunnelAgent(route, url, tls)
+        : new ForwardAgent(route, kept)
+      : secure
+        ? new TlsAgent(tls)
+        : new Agent(kept);
     this.#agents.set(key, { agent, context });
     return agent;
   }
+
+  async #routeOver(proxy: URL): Promise<ProxyRoute> {
+    const { certificates, lookup, timing } = this.#deps;
+    const context =
+      proxy.protocol === 'https:' ? await certificates.contextFor(proxy.host, { verify: true }) : undefined;
+    return { proxy, context, lookup, patience: timing.connect };
+  }
+}
+
+function literalOf({ hostname }: URL): string | undefined {
+  const bare = hostname.replace(/^\[|\]$/g, '');
+  return isIP(bare) === 0 ? undefined : bare;
 }
 
 function whenConnected(request: ClientRequest, secure: boolean, ready: () => void): void {

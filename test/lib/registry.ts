@@ -21,6 +21,8 @@ export interface RegistryOptions {
   /** Basic authentication, by htpasswd. */
   readonly user?: User;
   readonly tls?: ServerCertificate;
+  /** Path of the authority whose client certificates are the only ones let in. */
+  readonly clientAuthority?: string;
   readonly tokens?: TokenServer;
   /** The network namespace to run in, where only what is in it finds the registry. */
   readonly netns?: string;
@@ -31,12 +33,18 @@ export interface TestRegistry extends AsyncDisposable {
   /** `127.0.0.1:port` */
   readonly host: string;
   readonly pid: number;
-  /** Puts an image there, under `name:tag`. */
-  push(image: TestImage, name: string): Promise<void>;
+  /** Puts an image there, under `name:tag`; `certificates` is a folder with ca.crt, client.cert and client.key. */
+  push(image: TestImage, name: string, certificates?: string): Promise<void>;
   stop(): Promise<void>;
 }
 
-export async function startRegistry({ user, tls, tokens, netns }: RegistryOptions = {}): Promise<TestRegistry> {
+export async function startRegistry({
+  user,
+  tls,
+  clientAuthority,
+  tokens,
+  netns,
+}: RegistryOptions = {}): Promise<TestRegistry> {
   const inside = (command: string, ...args: string[]): [string, string[]] =>
     netns ? ['nsenter', [`--net=/run/netns/${netns}`, command, ...args]] : [command, args];
   const folder = mkdtempSync(join(tmpdir(), 'test-registry-'));
@@ -63,7 +71,18 @@ export async function startRegistry({ user, tls, tokens, netns }: RegistryOption
     version: 0.1,
     log: { level: 'error', accesslog: { disabled: true } },
     storage: { filesystem: { rootdirectory: file('data') }, delete: { enabled: true } },
-    http: { addr: host, ...(tls ? { tls: { certificate: tls.certificate, key: tls.key } } : {}) },
+    http: {
+      addr: host,
+      ...(tls
+        ? {
+            tls: {
+              certificate: tls.certificate,
+              key: tls.key,
+              ...(clientAuthority ? { clientcas: [clientAuthority] } : {}),
+            },
+          }
+        : {}),
+    },
     ...(user || tokens ? { auth } : {}),
   };
   writeFileSync(file('config.yml'), JSON.stringify(config));
@@ -87,7 +106,7 @@ export async function startRegistry({ user, tls, tokens, netns }: RegistryOption
     port,
     host,
     pid: child.pid!,
-    async push(image, name) {
+    async push(image, name, certificates) {
       const layout = mkdtempSync(join(folder, 'layout-'));
       writeLayout(image, layout, 'latest');
       const who = user ?? tokens?.user;
@@ -96,7 +115,8 @@ export async function startRegistry({ user, tls, tokens, netns }: RegistryOption
       // --all: every platform of an index.
       const copy = ['copy', '--quiet', '--all', '--preserve-digests', '--dest-tls-verify=false', ...credentials];
       // Not execFileSync: the token server may live in this process.
-      await promisify(execFile)(...inside('skopeo', ...copy, `oci:${layout}:latest`, to));
+      const shown = certificates ? ['--dest-cert-dir', certificates] : [];
+      await promisify(execFile)(...inside('skopeo', ...copy, ...shown, `oci:${layout}:latest`, to));
     },
     stop,
     [Symbol.asyncDispose]: stop,
@@ -199,7 +219,7 @@ export interface ServerCertificate {
   readonly authority: string;
 }
 
-/** A CA and a certificate of it for these names and addresses. */
+/** A CA and a certificate of it for these names and addresses; a client's certificate is made the same way. */
 export function makeServerCertificate(folder: string, names: readonly string[]): ServerCertificate {
   const authority = makeAuthority(folder, 'test authority');
   const file = (name: string) => join(folder, name);
