@@ -168,6 +168,14 @@ const unknownAuthority = new Set([
   'CERT_UNTRUSTED',
 ]);
 
+/** TLS alerts that Go has other words for than OpenSSL. */
+const alertWords: Readonly<Record<string, string>> = {
+  CERTIFICATE_UNKNOWN: 'unknown certificate',
+  CERTIFICATE_EXPIRED: 'expired certificate',
+  CERTIFICATE_REVOKED: 'revoked certificate',
+  UNKNOWN_CA: 'unknown certificate authority',
+};
+
 /** The way to the host failed, before it answered: Go's words, which are what users of Docker search for. */
 export function transportError(url: URL, cause: unknown): RegistryError {
   if (cause instanceof RegistryError) return cause;
@@ -266,6 +274,16 @@ function reasonOf(url: URL, cause: unknown): Reason {
       'http: server gave HTTP response to HTTPS client',
       `if this registry is meant to have no TLS, add ${url.host} to insecureRegistries in the engine's configuration`,
     );
+  const [, alert] = /^ERR_SSL_.*_ALERT_(.+)$/.exec(code) ?? [];
+  if (alert !== undefined) {
+    const said = alertWords[alert] ?? alert.toLowerCase().replaceAll('_', ' ');
+    return error(
+      `remote error: tls: ${said}`,
+      /CERT|UNKNOWN_CA/.test(alert)
+        ? `the registry lets in whom it knows by certificate: put client.cert and client.key into <certificates folder>/${url.host}/`
+        : undefined,
+    );
+  }
   if (unknownAuthority.has(code))
     return error('tls: failed to verify certificate: x509: certificate signed by unknown authority', tlsHint);
   return error(plain(code === '' ? messageOf(inner) : `${code}: ${messageOf(inner)}`));

@@ -219,7 +219,7 @@ export interface ServerCertificate {
   readonly authority: string;
 }
 
-/** A CA and a certificate of it for these names and addresses; a client's certificate is made the same way. */
+/** A CA and a certificate of it for these names and addresses; a client's is made the same way. */
 export function makeServerCertificate(folder: string, names: readonly string[]): ServerCertificate {
   const authority = makeAuthority(folder, 'test authority');
   const file = (name: string) => join(folder, name);

@@ -134,6 +134,60 @@ test('S37 TLS by an authority of certs.d is verified; without it the registry is
   await pulls(local, `${registry.host}/app:1`, image);
 });
 
+test('a registry that demands a client certificate gets the one of certs.d; without it, with a stranger, or half of one it is told', async () => {
+  const tls = makeServerCertificate(mkdtempSync(join(scratch, 'tls-')), ['registry.test', '127.0.0.1']);
+  const own = makeServerCertificate(mkdtempSync(join(scratch, 'client-')), ['client.test']);
+  const strange = makeServerCertificate(mkdtempSync(join(scratch, 'client-')), ['client.test']);
+  await using registry = await startRegistry({ tls, clientAuthority: own.authority });
+  const host = `registry.test:${registry.port}`;
+  /** certs.d with the registry's authority and this client's certificate. */
+  const certsOf = (client: Partial<typeof own>) => {
+    const certificates = mkdtempSync(join(scratch, 'certs.d-'));
+    const folder = join(certificates, host);
+    mkdirSync(folder);
+    copyFileSync(tls.authority, join(folder, 'ca.crt'));
+    if (client.certificate) copyFileSync(client.certificate, join(folder, 'client.cert'));
+    if (client.key) copyFileSync(client.key, join(folder, 'client.key'));
+    return certificates;
+  };
+  const lookup: LookupFunction = (_, options, done) =>
+    options.all ? done(null, [{ address: '127.0.0.1', family: 4 }]) : done(null, '127.0.0.1', 4);
+  const image = small();
+  await registry.push(image, 'app:1', join(certsOf(own), host));
+  const certificates = certsOf(own);
+  using remote = client({ certificates }, lookup);
+  await pulls(remote, `${host}/app:1`, image);
+  assert.deepEqual(await remote.login(host, user), { identityToken: '' });
+  using careless = client({ certificates, insecure: [host] }, lookup);
+  await pulls(careless, `${host}/app:1`, image);
+
+  const asks = async (certificates: string, insecure: string[] = []) => {
+    using remote = client({ certificates, insecure }, lookup);
+    return await remote.resolve(parseReference(`${host}/app:1`), {});
+  };
+  for (const insecure of [[], [host]])
+    await assert.rejects(asks(certsOf({}), insecure), (error) => {
+      assert.match((error as EngineError).hint ?? '', /client\.cert and client\.key/);
+      return failsAs(
+        'unavailable',
+        /^Get "https:\/\/\S+\/v2\/": remote error: tls: (certificate required|bad certificate)$/,
+      )(error);
+    });
+  await assert.rejects(
+    asks(certsOf(strange)),
+    failsAs('unavailable', /remote error: tls: (unknown certificate|bad certificate)/),
+  );
+  await assert.rejects(
+    asks(certsOf({ certificate: own.certificate })),
+    failsAs('invalid', /missing key client\.key for client certificate client\.cert/),
+  );
+  await assert.rejects(asks(certsOf({ key: own.key })), failsAs('invalid', /missing client certificate client\.cert/));
+  await assert.rejects(
+    asks(certsOf({ certificate: own.certificate, key: strange.key })),
+    failsAs('invalid', /^read certificates in \S+: .*key values mismatch/),
+  );
+});
+
 test('S37 a registry without TLS that is not listed as insecure is refused with what to do', async () => {
   await using registry = await startRegistry();
   const lookup: LookupFunction = (_, options, done) =>
