@@ -11,7 +11,7 @@ import { parseSignal } from '../protocol/signals.ts';
 import { workingDirectory } from '../runtime/spec/build.ts';
 import { checkHostConfig } from '../runtime/spec/check.ts';
 import { appArmorProfile, parseSecurityOptions } from '../runtime/spec/security.ts';
-import { selinuxLabels } from '../runtime/spec/selinux.ts';
+import { labelOptions, selinuxLabels } from '../runtime/spec/selinux.ts';
 import { commandOf, mergeConfig } from './config.ts';
 import { withDirectoryInside } from './inside.ts';
 import { checkLogConfig } from './log-config.ts';
@@ -69,7 +69,9 @@ export async function create(
   const bundle = room.bundle(id);
   const [path, ...args] = commandOf(config) as [string, ...string[]];
   const security = parseSecurityOptions(hostConfig.SecurityOpt ?? []);
-  const labels = deps.machine.selinux ? selinuxLabels(security.labels) : { process: '', mount: '' };
+  const labels = deps.machine.selinux
+    ? selinuxLabels(labelOptions(security.labels, hostConfig, (other) => donor(store, other).processLabel))
+    : { process: '', mount: '' };
   const manifestPlatform = image.manifest.platform ?? image.config;
   const record: ContainerRecord = {
     id,
@@ -248,7 +250,8 @@ function inheritedMounts({ store }: Room, { VolumesFrom }: HostConfig): readonly
     if (!['ro', 'rw', 'z', 'Z', ''].includes(mode)) throw invalid(`invalid volumes-from specification: ${entry}`);
     for (const mount of donor(store, from).own.mounts) {
       const point = { ...mount.point, Mode: mode, RW: mount.point.RW && mode !== 'ro' };
-      mounts.set(point.Destination, { ...mount, point, noCopy: true, anonymous: false });
+      const relabel = mode === 'z' || mode === 'Z' ? mode : undefined;
+      mounts.set(point.Destination, { ...mount, point, relabel, noCopy: true, anonymous: false });
     }
   }
   return [...mounts.values()];

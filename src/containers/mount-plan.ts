@@ -48,7 +48,7 @@ export function planMounts(
   for (const path of Object.keys(config.Volumes ?? {})) {
     const target = checkTarget(path, `invalid volume specification: '${path}'`);
     if (planned.has(target) || taken.has(target)) continue;
-    planned.set(target, { ...plain, type: 'volume', source: '', target, anonymous: true });
+    planned.set(target, { ...plain, type: 'volume', source: '', target, anonymous: true, relabel: 'z' });
   }
   return { planned: [...planned.values()], inherited: kept };
 }
@@ -82,7 +82,8 @@ function plannedBind(text: string): PlannedMount {
     propagation: type === 'bind' ? propagation || 'rprivate' : '',
     noCopy,
     createSource: type === 'bind',
-    relabel: relabel || undefined,
+    // A volume is for containers, whatever its folder on the host is labelled as.
+    relabel: relabel || (type === 'volume' ? 'z' : undefined),
     anonymous: type === 'volume' && source === '',
   };
 }
@@ -131,6 +132,7 @@ function parseMount(mount: MountSpec): PlannedMount {
       source: Source,
       target,
       mode: 'z',
+      relabel: 'z',
       readOnly: ReadOnly,
       noCopy: VolumeOptions?.NoCopy ?? false,
       labels: VolumeOptions?.Labels ?? {},

@@ -19,6 +19,7 @@ import { logTarget } from './log-config.ts';
 import { hostNetworkHostsFile, hostsFile, mergeResolver, parseResolvConf, resolvConf } from './network-files.ts';
 import { portRequests } from './ports.ts';
 import { type ContainerRecord, type HeldMount, isRunning } from './record.ts';
+import { relabelMounts } from './relabel.ts';
 import { emitVolumes, type Live, type Room, recordKind } from './room.ts';
 import { mountSharedMemory, sharedMemory } from './shared-memory.ts';
 
@@ -83,7 +84,9 @@ async function launch(room: Room, container: ContainerRecord): Promise<Task> {
   undo.defer(() => removeBundle(room, id));
 
   const [mounted, opened, sources] = await Promise.allSettled([
-    deps.snapshots.mount(id, rootfs).then(() => undo.defer(() => deps.snapshots.unmount(id, rootfs))),
+    deps.snapshots
+      .mount(id, rootfs, { label: container.mountLabel })
+      .then(() => undo.defer(() => deps.snapshots.unmount(id, rootfs))),
     openNetwork(room, container, undo),
     makeBindSources(container),
   ]);
@@ -96,6 +99,7 @@ async function launch(room: Room, container: ContainerRecord): Promise<Task> {
 
   const { config, hostConfig } = container;
   writeNetworkFiles(room, container, network.endpoint);
+  await relabelMounts(container);
   const user = resolveUser(rootfs, config.User, hostConfig.GroupAdd ?? []);
   if (config.WorkingDir !== '' && config.WorkingDir !== '/') makeDirectoryInside(rootfs, config.WorkingDir);
   const mounts = await specMounts(container);
@@ -223,7 +227,7 @@ function runningOther(room: Room, name: string, what: 'PID' | 'IPC'): Live {
 
 function namespaces(
   room: Room,
-  { id, hostConfig }: ContainerRecord,
+  { id, hostConfig, mountLabel }: ContainerRecord,
   network: SpecNamespaces['network'],
 ): SpecNamespaces {
   const { PidMode, IpcMode, UTSMode, CgroupnsMode } = hostConfig;
@@ -237,7 +241,7 @@ function namespaces(
     ipc: ipc
       ? { shm: donatedMemory(room, ipc.task.id), path: `/proc/${ipc.task.pid}/ns/ipc` }
       : IpcMode === 'shareable'
-        ? { shm: mountSharedMemory(room, id, hostConfig.ShmSize), path: undefined }
+        ? { shm: mountSharedMemory(room, id, { size: hostConfig.ShmSize, label: mountLabel }), path: undefined }
         : IpcMode === 'host' || IpcMode === 'none'
           ? IpcMode
           : 'private',

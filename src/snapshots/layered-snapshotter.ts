@@ -106,7 +106,7 @@ export abstract class LayeredSnapshotter implements Snapshotter {
     this.#writable.prepare(key, layers, this.#rootAttributes(layers.at(-1)));
   }
 
-  async mount(key: string, target: string): Promise<void> {
+  async mount(key: string, target: string, { label } = { label: '' }): Promise<void> {
     const layers = this.#writable.chain(key);
     const there = this.#mounted.get(target);
     if (there?.key === key) return;
@@ -114,7 +114,7 @@ export abstract class LayeredSnapshotter implements Snapshotter {
     const directory = this.#writable.directory(key);
     const lower = this.#acquire(layers);
     try {
-      this.#overlay({ lower, upper: join(directory, 'upper'), work: join(directory, 'work'), target }, key);
+      this.#overlay({ lower, upper: join(directory, 'upper'), work: join(directory, 'work'), target, label }, key);
     } catch (error) {
       this.#release(layers);
       throw error;

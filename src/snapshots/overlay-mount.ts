@@ -9,6 +9,8 @@ export interface OverlayMount {
   readonly upper?: string;
   readonly work?: string;
   readonly target: string;
+  /** For SELinux; '' and undefined leave every file the one it has. */
+  readonly label?: string;
 }
 
 /**
@@ -23,7 +25,10 @@ const fixedOptions: readonly (readonly [string, string])[] = [
 ];
 
 /** With fsconfig(2), which names lower directories one by one: no page to overflow and nothing to escape. */
-export function mountOverlay(calls: MountCalls, { lower, upper, work, target }: OverlayMount): void {
+export function mountOverlay(
+  calls: Pick<MountCalls, 'mountNew'>,
+  { lower, upper, work, target, label }: OverlayMount,
+): void {
   calls.mountNew({
     type: 'overlay',
     target,
@@ -39,6 +44,7 @@ export function mountOverlay(calls: MountCalls, { lower, upper, work, target }: 
       ...fixedOptions,
       // Else the kernel writes a mark of its own into every new upper directory.
       ['uuid', 'null'],
+      ...(label ? ([['context', label]] as const) : []),
     ],
   });
 }
@@ -47,7 +53,10 @@ export function mountOverlay(calls: MountCalls, { lower, upper, work, target }: 
  * With mount(2), for kernels without `lowerdir+`. Paths are given through descriptors: 128 of them fit the page that
  * mount(2) has for options, and no character needs escaping.
  */
-export function mountOverlayByDescriptors(calls: MountCalls, { lower, upper, work, target }: OverlayMount): void {
+export function mountOverlayByDescriptors(
+  calls: Pick<MountCalls, 'mount'>,
+  { lower, upper, work, target, label }: OverlayMount,
+): void {
   const descriptors: number[] = [];
   const through = (path: string) => {
     const fd = openSync(path, O_PATH | constants.O_DIRECTORY | constants.O_NOFOLLOW);
@@ -58,6 +67,8 @@ export function mountOverlayByDescriptors(calls: MountCalls, { lower, upper, wor
     const options = [`lowerdir=${lower.map(through).join(':')}`];
     if (upper && work) options.push(`upperdir=${through(upper)}`, `workdir=${through(work)}`);
     for (const [name, value] of fixedOptions) options.push(`${name}=${value}`);
+    // Quoted, since its categories have a comma between.
+    if (label) options.push(`context="${label}"`);
     calls.mount({ source: 'berth', target, type: 'overlay', flags: 0, data: options.join(',') });
   } finally {
     for (const fd of descriptors) closeSync(fd);

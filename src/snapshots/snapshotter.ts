@@ -54,8 +54,11 @@ export interface Snapshotter extends AsyncDisposable {
    * Throws `not-found` when a layer is not here, `conflict` when the key is in use.
    */
   prepare(key: string, layers: readonly Digest[]): Promise<void>;
-  /** Mounts the snapshot's root at `target`, which exists. Layer mounts that it needs are made and counted. */
-  mount(key: string, target: string): Promise<void>;
+  /**
+   * Mounts the snapshot's root at `target`, which exists. Layer mounts that it needs are made and counted. `label` is what
+   * SELinux sees on every file of it; none where it is ''.
+   */
+  mount(key: string, target: string, options?: { readonly label: string }): Promise<void>;
   /** Unmounts what `mount` made at `target`; not mounted is no error. */
   unmount(key: string, target: string): Promise<void>;
   /** A read-only look at layers without a snapshot, for reading files such as the image's /etc/passwd. */

@@ -1,3 +1,4 @@
+import { codeOf } from '../base/errors.ts';
 import { check, libc } from './libc.ts';
 
 const AT_SYMLINK_NOFOLLOW = 0x100;
@@ -16,6 +17,7 @@ export class DirectoryCalls {
   readonly #fchownat = libc().func('int fchownat(int, const void*, uint, uint, int)');
   readonly #fchmodat = libc().func('int fchmodat(int, const void*, uint, int)');
   readonly #utimensat = libc().func('int utimensat(int, const void*, const void*, int)');
+  readonly #lgetxattr = libc().func('long lgetxattr(const void*, const void*, void*, size_t)');
   readonly #lsetxattr = libc().func('int lsetxattr(const void*, const void*, const void*, size_t, int)');
 
   /** Close-on-exec. */
@@ -72,6 +74,19 @@ export class DirectoryCalls {
   setXattr(directory: number, name: string, attribute: string, value: Buffer): void {
     const path = bytes(`/proc/self/fd/${directory}/${name}`);
     check('lsetxattr', `${name} ${attribute}`, this.#lsetxattr(path, bytes(attribute), value, value.length, 0));
+  }
+
+  /** Undefined when there is none, and when it has more than 4 KiB. */
+  getXattr(directory: number, name: string, attribute: string): Buffer | undefined {
+    const value = Buffer.alloc(4096);
+    const path = bytes(`/proc/self/fd/${directory}/${name}`);
+    try {
+      const result = Number(this.#lgetxattr(path, bytes(attribute), value, value.length));
+      return value.subarray(0, check('lgetxattr', `${name} ${attribute}`, result));
+    } catch (error) {
+      if (['ENODATA', 'ERANGE'].includes(codeOf(error) ?? '')) return undefined;
+      throw error;
+    }
   }
 }
 
