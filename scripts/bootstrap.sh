@@ -36,6 +36,14 @@ step() {
   fi
 }
 
+apt_install() { DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "$@"; }
+package_lists() {
+  [ -z "${lists-}" ] || return 0
+  step "Debian's package lists" apt-get -q update || fail "the package lists could not be read" "apt-get update"
+  lists=read
+}
+in_root() (cd "$root" && "$@")
+
 # What Berth needs from the system: the file that shows it is here, and the Debian package that brings it.
 library() { ls /usr/lib/*/"$1" /usr/lib64/"$1" /lib/*/"$1" 2>/dev/null | grep -q . ; }
 missing() {
@@ -63,7 +71,7 @@ system_packages() {
   names=$(echo $packages)
   command -v apt-get >/dev/null || fail "this needs $names, and there is no apt-get to install them with" "install them with this system's package manager, then run the same command again"
   [ "$(id -u)" = 0 ] || fail "installing $names needs root" "sudo $root/berth quickstart"
-  step "Debian's package lists" apt-get -q update || fail "the package lists could not be read" "apt-get update"
+  package_lists
   # Nothing that a package brings is started: policy-rc.d answers for Debian's init scripts.
   policy=/usr/sbin/policy-rc.d
   if [ "$purpose" = test ] && [ ! -e $policy ]; then
@@ -72,9 +80,26 @@ system_packages() {
     trap 'rm -f /usr/sbin/policy-rc.d' EXIT
     ours=$policy
   fi
-  step "Debian packages: $names" env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $packages ||
+  step "Debian packages: $names" apt_install $packages ||
     fail "these Debian packages could not be installed: $names" "apt-get install $names"
   [ -z "${ours-}" ] || rm -f "$ours"
+}
+
+# Debian's npm is some 350 packages of a few files each, which take dpkg minutes to install. They are needed once: apt fetches
+# and checks them, and they lie unpacked in a directory that is removed afterwards. Only Node itself is installed.
+once=$root/dist/npm-once
+borrow_npm() {
+  { command -v node >/dev/null || apt_install nodejs ca-certificates; } &&
+    rm -rf "$once" && mkdir -p "$once/root" "$once/debs" &&
+    apt-get -q install -y --no-install-recommends --download-only -o Dir::Cache::archives="$once/debs" npm &&
+    printf '%s\0' "$once"/debs/node-*.deb "$once"/debs/npm_*.deb |
+    xargs -0 -P 2 -n 16 sh -c 'for deb; do dpkg-deb -x "$deb" "$0" || exit 255; done' "$once/root" &&
+    rm -rf "$once/debs" && borrowed_npm --version
+}
+borrowed_npm() {
+  # Debian's Node looks for packages below /usr; for these it has to be told.
+  native=$(ls -d "$once"/root/usr/lib/*/nodejs 2>/dev/null)
+  NODE_PATH=$once/root/usr/share/nodejs:$native node "$once/root/usr/share/nodejs/npm/bin/npm-cli.js" "$@"
 }
 
 npm_packages() {
@@ -85,15 +110,20 @@ npm_packages() {
     read -r has sum <"$stamp"
     [ "$sum" = "$(echo $want | tr ' ' -)" ] && { [ "$has" = test ] || [ "$purpose" = run ]; } && return 0
   fi
+  npm=npm
   if ! command -v npm >/dev/null; then
     [ "$(id -u)" = 0 ] || fail "npm is missing, and installing it needs root" "apt-get install npm"
-    step "Debian package: npm" sh -c 'apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends npm' || fail "npm could not be installed" "apt-get install npm"
+    package_lists
+    if step "Debian's npm, for this once" borrow_npm; then npm=borrowed_npm; else
+      step "Debian package: npm" apt_install npm || fail "npm could not be installed" "apt-get install npm"
+    fi
   fi
   omit=
   # Who has the development tools keeps them.
   if [ "$purpose" = run ] && [ ! -d "$root/node_modules/typescript" ]; then omit=--omit=dev; fi
-  step "npm packages, Node 24 among them" sh -c "cd '$root' && npm install --no-save --ignore-scripts --no-audit --no-fund $omit" ||
+  step "npm packages, Node 24 among them" in_root $npm install --no-save --ignore-scripts --no-audit --no-fund $omit ||
     fail "the npm packages could not be installed" "cd $root && npm install --ignore-scripts"
+  rm -rf "$once"
   [ -x "$node" ] || fail "npm brought no Node for this machine ($(uname -m))" "use an x86_64 or arm64 machine"
   if [ "$omit" ]; then purpose_of=run; else purpose_of=test; fi
   echo "$purpose_of $(echo $want | tr ' ' -)" >"$stamp"
