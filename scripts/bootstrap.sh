@@ -87,11 +87,13 @@ system_packages() {
 
 # Debian's npm is some 350 packages of a few files each, which take dpkg minutes to install. They are needed once: apt fetches
 # and checks them, and they lie unpacked in a directory that is removed afterwards. Only Node itself is installed.
-once=$root/dist/npm-once
+once=$root/.build/npm-once
 borrow_npm() {
   { command -v node >/dev/null || apt_install nodejs ca-certificates; } &&
     rm -rf "$once" && mkdir -p "$once/root" "$once/debs" &&
     apt-get -q install -y --no-install-recommends --download-only -o Dir::Cache::archives="$once/debs" npm &&
+    # Half of all files are in what only the building of npm's own packages uses.
+    rm -f "$once"/debs/node-core-js*.deb "$once"/debs/node-babel*.deb "$once"/debs/node-es-abstract*.deb "$once"/debs/node-caniuse*.deb &&
     printf '%s\0' "$once"/debs/node-*.deb "$once"/debs/npm_*.deb |
     xargs -0 -P 2 -n 16 sh -c 'for deb; do dpkg-deb -x "$deb" "$0" || exit 255; done' "$once/root" &&
     rm -rf "$once/debs" && borrowed_npm --version
@@ -123,7 +125,8 @@ npm_packages() {
   if [ "$purpose" = run ] && [ ! -d "$root/node_modules/typescript" ]; then omit=--omit=dev; fi
   step "npm packages, Node 24 among them" in_root $npm install --no-save --ignore-scripts --no-audit --no-fund $omit ||
     fail "the npm packages could not be installed" "cd $root && npm install --ignore-scripts"
-  rm -rf "$once"
+  # Nobody waits for some ten thousand files to go.
+  rm -rf "$once" &
   [ -x "$node" ] || fail "npm brought no Node for this machine ($(uname -m))" "use an x86_64 or arm64 machine"
   if [ "$omit" ]; then purpose_of=run; else purpose_of=test; fi
   echo "$purpose_of $(echo $want | tr ' ' -)" >"$stamp"

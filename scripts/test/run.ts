@@ -4,12 +4,13 @@
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, globSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { examine } from '../../src/daemon/doctor/doctor.ts';
 import { LinuxHost } from '../../src/daemon/doctor/host.ts';
 import { type Outcome, runFile, secondTime } from './file.ts';
 import { runVm } from './vm.ts';
 
-const root = new URL('../../', import.meta.url).pathname;
+const root = fileURLToPath(new URL('../../', import.meta.url));
 const bin = (name: string) => `${root}node_modules/.bin/${name}`;
 
 /** For everything, seconds. What has not begun by then is told as failed: a run always comes to its last line. */

@@ -3,6 +3,7 @@ import { closeSync, mkdirSync, openSync, readFileSync, statSync } from 'node:fs'
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { entryUrl } from '../base/entry.ts';
 import { codeOf, EngineError } from '../base/errors.ts';
 import { type Config, flagOf, type Setting, settings, variableOf } from '../daemon/config.ts';
@@ -45,7 +46,12 @@ export async function startInBackground(config: Config, configFile: string | und
   );
   const child = spawn(
     process.execPath,
-    [...engineNodeFlags, entryUrl('daemon/main').pathname, ...(configFile ? ['--config', configFile] : []), ...flags],
+    [
+      ...engineNodeFlags,
+      fileURLToPath(entryUrl('daemon/main')),
+      ...(configFile ? ['--config', configFile] : []),
+      ...flags,
+    ],
     {
       detached: true,
       stdio: ['ignore', log, log],

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { access, chmod, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { EngineError, messageOf } from '../base/errors.ts';
 
@@ -20,7 +21,7 @@ const compilers: readonly (readonly string[])[] = [
 ];
 
 /** Where the monitor's source is: beside this file, in the sources as in the bundle. */
-export const monitorSource = (): string => new URL('./monitor.c', import.meta.url).pathname;
+export const monitorSource = (): string => fileURLToPath(new URL('./monitor.c', import.meta.url));
 
 /**
  * The path of the monitor for this source, compiled into `directory` when it is not there yet. The name carries the

@@ -9,11 +9,12 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { messageOf } from '../../src/base/errors.ts';
 import { engineNodeFlags } from '../../src/cli/engine-process.ts';
 import { assertNoLeaks, nothing, processesOf } from './leaks.ts';
 
-export const project = new URL('../../', import.meta.url).pathname;
+export const project = fileURLToPath(new URL('../../', import.meta.url));
 /** What is expensive to make and stays the same: the newer Docker, base images. */
 export const cache = process.env.BERTH_TEST_CACHE ?? join(tmpdir(), 'berth-test-cache');
 

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { writeFileAtomic } from '../../base/atomic-file.ts';
 import { entryUrl } from '../../base/entry.ts';
 import { EngineError } from '../../base/errors.ts';
@@ -70,8 +71,8 @@ function unit(configFile: string | undefined): string {
   const command = [
     process.execPath,
     ...engineNodeFlags,
-    // By the link that every build swaps: a build's own folder goes with the third one after it.
-    entryUrl('daemon/main').pathname.replace(/\/\.build\/[^/]+\//, '/dist/'),
+// By the link that every build swaps: a build's own folder goes with the third one after it.
+    fileURLToPath(entryUrl('daemon/main')).replace(/\/\.build\/[^/]+\//, '/dist/'),
     ...(configFile ? ['--config', configFile] : []),
   ];
   return `[Unit]
@@ -82,7 +83,7 @@ Wants=network-online.target
 
 [Service]
 Type=notify
-ExecStart=${command.join(' ')}
+ExecStart=${command.map(quoted).join(' ')}
 # The engine alone is stopped and restarted; monitors, containers and the network helper live on.
 KillMode=process
 Restart=always
@@ -100,6 +101,12 @@ RuntimeDirectoryPreserve=yes
 [Install]
 WantedBy=multi-user.target
 `;
+}
+
+/** One word of a command in a unit (systemd.service, "Command lines"). */
+function quoted(word: string): string {
+  const plain = word.replaceAll('%', '%%').replaceAll('$', '$$$$');
+  return /[\s"'\\;]/.test(plain) ? `"${plain.replace(/["\\]/g, '\\$&')}"` : plain;
 }
 
 async function install(parsed: Parsed): Promise<number> {
