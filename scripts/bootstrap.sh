@@ -87,7 +87,7 @@ system_packages() {
 
 # Debian's npm is some 350 packages of a few files each, which take dpkg minutes to install. They are needed once: apt fetches
 # and checks them, and they lie unpacked in a directory that is removed afterwards. Only Node itself is installed.
-once=$root/.build/npm-once
+once=$root/.cache/npm-once
 borrow_npm() {
   { command -v node >/dev/null || apt_install nodejs ca-certificates; } &&
     rm -rf "$once" && mkdir -p "$once/root" "$once/debs" &&
@@ -134,7 +134,8 @@ npm_packages() {
 
 bundle() {
   if [ -f "$root/dist/built" ] && [ -z "$(find "$root/src" "$root/package.json" -newer "$root/dist/built" -type f -print -quit)" ]; then
-    touch "$root/dist/built"
+    # Whose checkout it is not may use it all the same.
+    touch "$root/dist/built" 2>/dev/null || :
     return 0
   fi
   step "bundle" "$node" "$root/scripts/build.ts" || fail "the bundle could not be made" "$node $root/scripts/build.ts"

@@ -65,14 +65,12 @@ export async function runCli(args: readonly string[]): Promise<number> {
   const name = first === '--version' || first === '-v' ? 'version' : (aliases[first] ?? first);
   try {
     const entry = commands[name];
-    if (!entry)
-      throw new UsageError(
-        `no such command: ${plain(first)}${didYouMean(first, Object.keys(commands))}`,
-        'berth --help',
-      );
+    if (!entry) throw unknownCommand(first);
     const command = await entry.load();
     const own = command.passThrough ? rest.slice(0, firstOperand(rest)) : rest;
-    if (own.includes('--help') || own.includes('-h')) {
+    // -h is --hostname where docker has it so.
+    const short = Object.values(command.options).some((option) => option.short === '-h') ? '--help' : '-h';
+    if (own.includes('--help') || own.includes(short)) {
       process.stdout.write(helpFor(command));
       return 0;
     }
@@ -85,6 +83,20 @@ export async function runCli(args: readonly string[]): Promise<number> {
     printError(messageOf(error), typeof hint === 'string' ? hint : undefined);
     return typeof exitCode === 'number' ? exitCode : 1;
   }
+}
+
+/** What docker has and this has not: the engine answers to docker's own CLI. */
+const dockerOnly =
+  'attach builder build buildx commit compose container context cp create diff events export history import info login logout network pause plugin port prune push rename save search stats swarm system top unpause update volume wait';
+
+function unknownCommand(typed: string): UsageError {
+  if (typed.startsWith('-')) return new UsageError(`unknown flag: ${plain(typed)}`, 'berth --help');
+  if (dockerOnly.split(' ').includes(typed))
+    return new UsageError(
+      `no such command: ${typed}; it is docker's, whose CLI speaks to this engine too`,
+      `DOCKER_HOST=unix:///run/berth/berth.sock docker ${typed}, or berth --help`,
+    );
+  return new UsageError(`no such command: ${plain(typed)}${didYouMean(typed, Object.keys(commands))}`, 'berth --help');
 }
 
 /** Where the options of a pass-through command surely end: at the first word without a dash that is no option's value. */

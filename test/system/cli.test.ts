@@ -51,7 +51,8 @@ describe('the berth command without an engine', () => {
       [['run', '-p', 'abc', 'bb:1'], /-p abc: expected/],
       [['run', '-m', 'lots', 'bb:1'], /--memory lots: expected/],
       [['run', '--env-file', '/nonexistent', 'bb:1'], /--env-file cannot be read/],
-      [['engine', 'strat'], /no such engine command: strat/],
+      [['engine', 'strat'], /no such engine command: strat; did you mean start\?/],
+      [['-x'], /unknown flag: -x/],
     ] as const) {
       const result = berth(env, args);
       assert.equal(result.status, 125, args.join(' '));
@@ -59,6 +60,19 @@ describe('the berth command without an engine', () => {
       assert.match(result.stderr, /\n {2}try: berth /);
       assert.equal(result.stdout, '');
     }
+  });
+
+  test('what only docker has is told from what nobody has, and -h of run is the host name', () => {
+    const network = berth(env, ['network', 'ls']);
+    assert.equal(network.status, 125);
+    assert.match(
+      network.stderr,
+      /no such command: network; it is docker's.*\n {2}try: DOCKER_HOST=unix:\S+ docker network/,
+    );
+    const named = berth(env, ['run', '-h', 'ahoy', 'bb:1']);
+    assert.equal(named.stdout, '');
+    assert.match(named.stderr, /no engine answers/);
+    assert.equal(berth(env, ['ps', '-h']).status, 0);
   });
 
   test('it says that no engine answers and how to start one', () => {

@@ -5,9 +5,10 @@ import { writeFileAtomic } from '../../base/atomic-file.ts';
 import { entryUrl } from '../../base/entry.ts';
 import { EngineError } from '../../base/errors.ts';
 import { longestShutdown } from '../../daemon/machine-shutdown.ts';
-import { type Command, type Parsed, UsageError } from '../command.ts';
+import { type Command, didYouMean, type Parsed, UsageError } from '../command.ts';
 import { engineConfig, engineOptions } from '../engine-config.ts';
 import { engineNodeFlags, engineStatus, startInBackground, stopEngine } from '../engine-process.ts';
+import { plain } from '../terminal.ts';
 
 /** `berth engine [start|stop|status|install]`; without a word it runs in the foreground, as a service manager wants it. */
 export const engine: Command = {
@@ -59,7 +60,10 @@ export const engine: Command = {
       case 'install':
         return await install(parsed);
       default:
-        throw new UsageError(`no such engine command: ${what}`, 'berth engine --help');
+        throw new UsageError(
+          `no such engine command: ${plain(what)}${didYouMean(what, ['start', 'stop', 'restart', 'status', 'install'])}`,
+          'berth engine --help',
+        );
     }
   },
 };

@@ -62,6 +62,7 @@ export const run: Command = {
       } catch (error) {
         if (!(error instanceof ResponseError) || error.status !== 404 || !/no such image/i.test(error.message))
           throw error;
+        process.stderr.write(`${plain(image!)} is not here: getting it from its registry\n`);
         await pullImage(client, image!, parsed.value('platform'));
         ({ Id: id } = await create());
       }
