@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { entryUrl } from '../base/entry.ts';
 import { codeOf, EngineError } from '../base/errors.ts';
+import { makeDirectories } from '../base/make-directories.ts';
 import { type Config, flagOf, type Setting, settings, variableOf } from '../daemon/config.ts';
 import { isRootLocked, lockOwner } from '../daemon/root-lock.ts';
 
@@ -32,7 +33,7 @@ export const engineNodeFlags: readonly string[] = ['--max-semi-space-size=4', '-
 export async function startInBackground(config: Config, configFile: string | undefined): Promise<EngineStatus> {
   const before = engineStatus(config);
   if (before.running) return before;
-  const log = openLog(config.logFile);
+  const log = await openLog(config.logFile);
   const from = statSync(config.logFile).size;
   // What the flags and the environment said here is said again to the engine: it may not inherit this environment for ever.
   const said = Object.values(settings).map((setting: Setting<unknown>) => ({
@@ -101,9 +102,9 @@ export async function stopEngine(config: Config): Promise<boolean> {
   return true;
 }
 
-function openLog(path: string): number {
+async function openLog(path: string): Promise<number> {
   try {
-    mkdirSync(dirname(path), { recursive: true });
+    await makeDirectories(dirname(path), 0o755);
     return openSync(path, 'a', 0o640);
   } catch (error) {
     throw new EngineError('unavailable', `the engine's log ${path} cannot be written: ${codeOf(error)}`, {

@@ -1,8 +1,8 @@
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import { hostname as hostsName } from 'node:os';
 import { join } from 'node:path';
 import { codeOf, EngineError, messageOf } from '../base/errors.ts';
+import { makeDirectories } from '../base/make-directories.ts';
 import type { Endpoint, JoinRequest } from '../networks/networks.ts';
 import type { Task } from '../runtime/runtime.ts';
 import { buildSpec } from '../runtime/spec/build.ts';
@@ -273,12 +273,13 @@ function wantsDevices({ hostConfig }: ContainerRecord): boolean {
 async function makeBindSources({ own }: ContainerRecord): Promise<void> {
   for (const { point, createSource } of own.mounts) {
     if (point.Type !== 'bind' || !createSource) continue;
-    await mkdir(point.Source, { recursive: true, mode: 0o755 }).catch((error: unknown) => {
+    await makeDirectories(point.Source, 0o755).catch((error: unknown) => {
       // A file, or a socket: it is mounted as it is.
       if (codeOf(error) !== 'EEXIST')
         throw new EngineError(
           'invalid',
-          `error while creating mount source path '${point.Source}': ${messageOf(error)}`,
+          // As Go says it: what was done, to what, the fact.
+          `error while creating mount source path '${point.Source}': ${messageOf(error).replace(/^[A-Z]+: (.*), mkdir '(.*)'$/s, 'mkdir $2: $1')}`,
           {
             cause: error,
           },

@@ -32,6 +32,14 @@ const optionalText = (form: string) => ({
   read: (value: unknown) => (typeof value === 'string' ? value : undefined),
 });
 const path = text('an absolute path', /^\/[^\0]*$/);
+/** sun_path (unix(7)) has room for 108 bytes, with the one that ends it. */
+const socketPath = {
+  form: 'an absolute path of at most 107 bytes',
+  read: (value: unknown) => {
+    const known = path.read(value);
+    return known !== undefined && Buffer.byteLength(known) <= 107 ? known : undefined;
+  },
+};
 const oneOf = <T extends string>(...values: readonly T[]) => ({
   form: `one of ${values.join(', ')}`,
   read: (value: unknown) => values.find((known) => known === value),
@@ -98,7 +106,7 @@ const setting = <T>(
 });
 
 export const settings = {
-  socket: setting('socket', '/run/berth/berth.sock', path, 'where the Engine API is served'),
+  socket: setting('socket', '/run/berth/berth.sock', socketPath, 'where the Engine API is served'),
   group: setting(
     'group',
     'docker',

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
@@ -20,6 +20,7 @@ import { SqliteDatabase } from '../state/sqlite-database.ts';
 import { LocalVolumes } from '../volumes/local-volumes.ts';
 import type { Config } from './config.ts';
 import { MachineHealth } from './machine-health.ts';
+import { preparePlaces } from './places.ts';
 import { HostSystem, mirrorsOf } from './system-facts.ts';
 import { versions } from './version.ts';
 
@@ -29,7 +30,8 @@ import { versions } from './version.ts';
  */
 export async function openEngine(config: Config, log: Log) {
   await using opened = new AsyncDisposableStack();
-  const { root, runDir } = prepareDirectories(config);
+  const { root, runDir } = config;
+  await preparePlaces(config);
   // A second engine on this host has a bridge of its own, and so a table of its own.
   const table = config.bridge === 'berth0' ? 'berth' : `berth-${config.bridge}`;
   const platform = hostPlatform();
@@ -175,15 +177,6 @@ export async function openEngine(config: Config, log: Log) {
     system,
     [Symbol.asyncDispose]: () => closing.disposeAsync(),
   };
-}
-
-/** The data root is nobody else's (S21); the run directory can be passed through, for the socket in it. */
-function prepareDirectories({ root, runDir }: Config) {
-  mkdirSync(root, { recursive: true, mode: 0o700 });
-  chmodSync(root, 0o700);
-  mkdirSync(runDir, { recursive: true, mode: 0o711 });
-  chmodSync(runDir, 0o711);
-  return { root, runDir };
 }
 
 /** Made once for each data root; `docker info` shows it. */

@@ -1,14 +1,15 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApiServer } from '../api/server.ts';
 import { groupId } from '../api/socket.ts';
 import { EngineError, messageOf } from '../base/errors.ts';
 import { createLog, type Log } from '../base/log.ts';
+import { makeDirectories } from '../base/make-directories.ts';
 import { notifyServiceManager } from '../sys/sd-notify.ts';
-import type { Config } from './config.ts';
+import { type Config, settings } from './config.ts';
 import { openEngine } from './engine.ts';
 import { isMachineGoingDown, longestShutdown } from './machine-shutdown.ts';
+import { place } from './places.ts';
 import { lockRoot } from './root-lock.ts';
 import { versions } from './version.ts';
 
@@ -24,15 +25,15 @@ export async function runEngine(config: Config): Promise<number> {
   process.umask(0o077);
   watchForBugs(log);
   try {
-    mkdirSync(config.root, { recursive: true, mode: 0o700 });
+    const group = socketGroup(config, log);
+    await place('root', config.root, () => makeDirectories(config.root, 0o700));
     using _lock = await takeRoot(config);
     protectFromOom(log);
     const ended = endSignal();
     const engine = await openEngine(config, log);
     const api = new ApiServer({ engine, log, versions });
     try {
-      mkdirSync(dirname(config.socket), { recursive: true, mode: 0o711 });
-      await api.listen(config.socket, { mode: 0o660, group: socketGroup(config, log) });
+      await api.listen(config.socket, { mode: 0o660, group });
       log.info('engine is ready', {
         version: versions.berth,
         socket: config.socket,
@@ -80,7 +81,7 @@ export async function runEngine(config: Config): Promise<number> {
 async function takeRoot({ root, socket }: Config): Promise<Disposable> {
   for (let attempt = 0; ; attempt++) {
     try {
-      return lockRoot(root, { pid: process.pid, socket });
+      return await place('root', root, () => lockRoot(root, { pid: process.pid, socket }));
     } catch (error) {
       if (attempt === 5 || !(error instanceof EngineError) || error.kind !== 'conflict') throw error;
       await sleep(50);
@@ -92,7 +93,9 @@ function socketGroup({ group }: Config, log: Log): number | undefined {
   if (group === '') return undefined;
   try {
     return groupId(group);
-  } catch {
+  } catch (error) {
+    // Somebody meant a group that was named; the usual one need not be there.
+    if (group !== settings.group.default) throw error;
     log.debug('there is no such group: the socket is for root alone', { group });
     return undefined;
   }

@@ -1,4 +1,5 @@
 import { type BlockList, isIP, type LookupFunction } from 'node:net';
+import { EngineError } from '../base/errors.ts';
 import { parseBlock } from './addresses.ts';
 import type { RegistryConfig } from './registry.ts';
 
@@ -28,12 +29,13 @@ export class Hosts {
       if (entry.includes('/')) blocks.push(parseBlock(entry));
       else this.#names.add(entry.toLowerCase());
     this.#blocks = blocks;
+    for (const [domain, urls] of Object.entries(deps.config.mirrors)) for (const url of urls) mirrorUrl(url, domain);
   }
 
   /** Mirrors first, in their order. */
   async endpointsOf(domain: string): Promise<readonly Endpoint[]> {
     const mirrors = this.#deps.config.mirrors[domain] ?? [];
-    return [...mirrors.map((url) => ({ bases: [mirrorUrl(url)], mirror: true })), await this.originOf(domain)];
+    return [...mirrors.map((url) => ({ bases: [mirrorUrl(url, domain)], mirror: true })), await this.originOf(domain)];
   }
 
   async originOf(domain: string): Promise<Endpoint> {
@@ -75,8 +77,11 @@ function hostnameOf(host: string): string {
   return name.toLowerCase();
 }
 
-function mirrorUrl(text: string): URL {
-  const url = new URL(text.includes('://') ? text : `https://${text}`);
+/** Throws `invalid` for what is no web address. */
+function mirrorUrl(text: string, domain: string): URL {
+  const url = URL.parse(text.includes('://') ? text : `https://${text}`);
+  if (!url || !/^https?:$/.test(url.protocol))
+    throw new EngineError('invalid', `invalid mirror of ${domain}: ${JSON.stringify(text)} is no URL`);
   if (!url.pathname.endsWith('/')) url.pathname += '/';
   return url;
 }

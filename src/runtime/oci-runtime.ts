@@ -79,8 +79,13 @@ export class OciRuntime implements Runtime {
     this.default = deps.default ?? best?.name ?? 'runc';
   }
 
-  /** Looks at each runtime once. Without one that works it opens all the same, and starting says why. */
+  /** Looks at each runtime once. Without one that works it opens all the same, and starting says why. Throws `invalid`. */
   static async open(deps: OciRuntimeDeps): Promise<OciRuntime> {
+    const names = deps.runtimes.map(({ name }) => name);
+    if (deps.default !== undefined && !names.includes(deps.default))
+      throw new EngineError('invalid', `the default runtime ${deps.default} does not exist`, {
+        hint: `one of ${names.join(', ')}, or add it to runtimes in the engine's configuration`,
+      });
     await mkdir(deps.root, { recursive: true, mode: 0o700 });
     const cgroups = new Cgroups();
     const scratch = join(deps.root, 'probe');
