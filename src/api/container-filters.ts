@@ -85,8 +85,7 @@ async function testsOf(
   tests.push(({ config }) => filters.labels(config.Labels));
   when('status', ({ state }) => filters.exact('status', state.status));
   when('exited', ({ state }) => state.status === 'exited' && filters.exact('exited', String(state.exitCode)));
-  // None has a health check that is run.
-  when('health', () => filters.exact('health', 'none'));
+  when('health', ({ state }) => filters.exact('health', state.health?.status ?? 'none'));
   when('is-task', () => filters.boolean('is-task') === false);
   when('isolation', () => filters.exact('isolation', 'default'));
   when('volume', ({ mounts }) =>

@@ -15,6 +15,26 @@ export interface State {
   readonly oomKilled: boolean;
   readonly startedAt: string;
   readonly finishedAt: string;
+  /** Undefined when nobody asks after it. */
+  readonly health?: Health | undefined;
+}
+
+export interface Health {
+  readonly status: 'starting' | 'healthy' | 'unhealthy';
+  /** Probes that failed one after the other. */
+  readonly failingStreak: number;
+  /** The last five, oldest first. */
+  readonly log: readonly HealthResult[];
+}
+
+/** What one probe found. */
+export interface HealthResult {
+  readonly start: string;
+  readonly end: string;
+  /** -1: it did not come to an end of its own, or could not be started. */
+  readonly exitCode: number;
+  /** At most 4096 bytes, and dots where there was more. */
+  readonly output: string;
 }
 
 export interface MountPoint {

@@ -1,19 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { Duplex } from 'node:stream';
 import { EngineError, messageOf } from '../base/errors.ts';
-import type { Process } from '../oci/runtime-spec.ts';
 import { parseDetachKeys } from '../protocol/detach-keys.ts';
 import { frame } from '../protocol/frames.ts';
 import type { AttachStream, Task, TerminalSize } from '../runtime/runtime.ts';
 import { workingDirectory } from '../runtime/spec/build.ts';
-import { boundingSet, processCapabilities } from '../runtime/spec/capabilities.ts';
-import { containerEnv, execEnv } from '../runtime/spec/env.ts';
-import { rlimitsOf } from '../runtime/spec/rlimits.ts';
-import { parseSecurityOptions } from '../runtime/spec/security.ts';
-import { resolveUser } from '../runtime/spec/user.ts';
 import { AttachPoint } from './attach-point.ts';
 import type { ExecCreate, ExecState } from './containers.ts';
 import { defaultDetachKeys } from './detach-keys.ts';
+import { commandText, execProcess } from './exec-process.ts';
 import type { ContainerRecord } from './record.ts';
 import type { Room } from './room.ts';
 import { notRunning, running } from './stop.ts';
@@ -54,7 +49,7 @@ export class Execs {
       pid: 0,
     };
     this.#execs.set(id, { state, started: false, task: undefined });
-    room.emit(container, `exec_create: ${request.Cmd.join(' ')}`, { execID: id });
+    room.emit(container, `exec_create: ${commandText(request.Cmd)}`, { execID: id });
     return id;
   }
 
@@ -106,14 +101,14 @@ export class Execs {
     const attached = !detach;
     const task = await room.deps.runtime.exec(live.task, {
       id,
-      process: this.#process(container, request, terminal),
+      process: execProcess(room, container, request, terminal),
       stdin: attached && request.AttachStdin,
       size: request.Tty ? terminal : undefined,
       attach: attached ? [streams] : [],
     });
     exec.task = task;
     exec.state = { ...exec.state, running: true, pid: task.pid };
-    room.emit(container, `exec_start: ${request.Cmd.join(' ')}`, { execID: id });
+    room.emit(container, `exec_start: ${commandText(request.Cmd)}`, { execID: id });
     const ended = task.exited.then((exit) => {
       exec.state = { ...exec.state, running: false, exitCode: exit.code, pid: 0 };
       const now = room.store.byId(containerId) ?? container;
@@ -130,32 +125,6 @@ export class Execs {
     });
     point.connect(task.attached[0]!);
     return point;
-  }
-
-  #process(container: ContainerRecord, request: ExecCreate, size: TerminalSize | undefined): Process {
-    const { machine } = this.#room.deps;
-    const { config, hostConfig } = container;
-    const rootfs = this.#room.rootfs(container.id);
-    const security = parseSecurityOptions(hostConfig.SecurityOpt ?? []);
-    const privileged = request.Privileged || hostConfig.Privileged;
-    const user = resolveUser(rootfs, request.User || config.User, hostConfig.GroupAdd ?? []);
-    const own = containerEnv({ config, hostname: config.Hostname, home: '' });
-    return {
-      terminal: request.Tty,
-      ...(request.Tty && size ? { consoleSize: { height: size.rows, width: size.columns } } : {}),
-      user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
-      args: request.Cmd,
-      env: execEnv({ container: own, env: request.Env, tty: request.Tty, home: user.home }),
-      cwd: workingDirectory(request.WorkingDir || config.WorkingDir),
-      capabilities: processCapabilities(boundingSet({ ...hostConfig, Privileged: privileged }, machine), user.uid),
-      rlimits: rlimitsOf(hostConfig.Ulimits, machine),
-      noNewPrivileges: security.noNewPrivileges,
-      ...(container.appArmorProfile
-        ? { apparmorProfile: request.Privileged ? 'unconfined' : container.appArmorProfile }
-        : {}),
-      ...(container.processLabel ? { selinuxLabel: container.processLabel } : {}),
-      oomScoreAdj: hostConfig.OomScoreAdj,
-    };
   }
 
   #mayExec({ id, state }: ContainerRecord): void {

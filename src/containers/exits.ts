@@ -1,5 +1,6 @@
 import type { Task, TaskExit } from '../runtime/runtime.ts';
 import { removeBundle } from './bundle.ts';
+import { healthUnwatched } from './health.ts';
 import { type ContainerRecord, isRunning } from './record.ts';
 import { forget } from './remove.ts';
 import { emitDisconnect, emitVolumes, type Room } from './room.ts';
@@ -14,6 +15,7 @@ export function supervise(room: Room, { id }: ContainerRecord, task: Task): void
     ended: task.exited.then((exit) => ended(room, id, task, exit)),
   };
   room.live.set(id, live);
+  room.health.begin(id);
 }
 
 /**
@@ -23,6 +25,7 @@ export function supervise(room: Room, { id }: ContainerRecord, task: Task): void
 async function ended(room: Room, id: string, task: Task, exit: TaskExit): Promise<void> {
   // Closing: the record stays `running`, and the next start of the engine asks the monitor.
   if (room.closed) return;
+  room.health.end(id);
   const release = room.store.byId(id)?.endpoint?.ports.length
     ? // The same ports may be asked for by whoever is told of this exit.
       await room.deps.networks.close(id, { told: true }).then(
@@ -45,6 +48,7 @@ async function ended(room: Room, id: string, task: Task, exit: TaskExit): Promis
         exitCode: exit.code,
         oomKilled: exit.oomKilled,
         finishedAt: exit.at,
+        health: healthUnwatched(before.state.health),
       },
       endpoint: undefined,
       restartCount: delay === undefined || room.machineEnds ? before.restartCount : before.restartCount + 1,

@@ -65,7 +65,7 @@ export class FakeTask implements Task {
     this.sizes.push(size);
   }
 
-  async kill(signal: number): Promise<void> {
+  async kill(signal: number, _options?: { readonly group?: boolean }): Promise<void> {
     if (this.#gone) throw new EngineError('conflict', 'no such process');
     this.signals.push(signal);
     if (this.deadly(signal)) this.end(128 + signal);

@@ -4,6 +4,7 @@ import type { Endpoint } from '../networks/networks.ts';
 import type { Task, TaskExit } from '../runtime/runtime.ts';
 import { removeBundle } from './bundle.ts';
 import { scheduleRestart, supervise } from './exits.ts';
+import { healthUnwatched } from './health.ts';
 import { type ContainerRecord, createdState, isRunning } from './record.ts';
 import { forget, type Garbage, sweep } from './remove.ts';
 import { garbageKind, type Room, recordKind } from './room.ts';
@@ -101,6 +102,7 @@ export async function recover(room: Room): Promise<void> {
 /** The record of a container that does not run. `record` itself when it says so already. */
 function withoutTask(record: ContainerRecord, exit: TaskExit | undefined): ContainerRecord {
   const { state } = record;
+  const health = healthUnwatched(state.health);
   const own = { ...record.own, sandboxed: false };
   if (exit) {
     const ended = {
@@ -110,12 +112,13 @@ function withoutTask(record: ContainerRecord, exit: TaskExit | undefined): Conta
       oomKilled: exit.oomKilled,
       finishedAt: exit.at,
       error: '',
+      health,
     } as const;
     return { ...record, own, endpoint: undefined, state: { ...state, ...ended } };
   }
   if (isRunning(record) || state.status === 'restarting' || state.status === 'removing') {
     const lost = state.status === 'restarting' ? {} : { exitCode: 255, finishedAt: now() };
-    return { ...record, own, endpoint: undefined, state: { ...state, ...lost, status: 'exited', pid: 0 } };
+    return { ...record, own, endpoint: undefined, state: { ...state, ...lost, health, status: 'exited', pid: 0 } };
   }
   // A start that got as far as its intent.
   if (record.endpoint || record.own.sandboxed)

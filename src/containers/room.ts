@@ -13,6 +13,7 @@ import type { Change, Database } from '../state/database.ts';
 import type { Volumes } from '../volumes/volumes.ts';
 import type { AttachPoint } from './attach-point.ts';
 import type { Container, State } from './containers.ts';
+import { HealthChecks } from './health-checks.ts';
 import type { ContainerRecord } from './record.ts';
 import { ContainerStore } from './store.ts';
 import { Waits } from './waits.ts';
@@ -110,6 +111,7 @@ export class Room {
   readonly restarts = new Map<string, { readonly timer: NodeJS.Timeout; readonly delay: number }>();
   /** The machine goes down: what ends does not come back before the next start of the engine, and nothing is started. */
   machineEnds = false;
+  readonly health = new HealthChecks(this);
   readonly #background = new Set<Promise<unknown>>();
   /** Written together, soon: what a crash may forget, because something else proves it. By kind and key. */
   readonly #soon = new Map<string, Change>();
@@ -246,6 +248,7 @@ export class Room {
     this.#closing.abort(new EngineError('unavailable', 'the engine is shutting down'));
     for (const { timer } of this.restarts.values()) clearTimeout(timer);
     this.restarts.clear();
+    this.health.close();
     const late = new AbortController();
     await Promise.race([
       Promise.all([this.queue.idle(), this.idle()]),

@@ -14,6 +14,7 @@ import { checkPropagation } from '../runtime/spec/propagation.ts';
 import { resolveUser } from '../runtime/spec/user.ts';
 import { removeBundle } from './bundle.ts';
 import { afterStartFailure, supervise } from './exits.ts';
+import { healthAtStart } from './health.ts';
 import { makeDirectoryInside, withDirectoryInside } from './inside.ts';
 import { logTarget } from './log-config.ts';
 import { hostNetworkHostsFile, hostsFile, mergeResolver, parseResolvConf, resolvConf } from './network-files.ts';
@@ -51,7 +52,8 @@ export async function startNow(room: Room, container: ContainerRecord): Promise<
   try {
     const task = await launch(room, container);
     const { pid, startedAt } = task;
-    const state = { status: 'running', pid, exitCode: 0, error: '', oomKilled: false, startedAt } as const;
+    const health = healthAtStart(container.config, container.state.health);
+    const state = { status: 'running', pid, exitCode: 0, error: '', oomKilled: false, startedAt, health } as const;
     const running = room.update(id, { state }, { save: false })!;
     // Soon: the intent is stored, and the monitor proves the rest. Only a reboot must find it.
     room.writeSoon({ kind: recordKind, key: id, value: running });

@@ -1,6 +1,7 @@
 import { EngineError } from '../base/errors.ts';
 import { parseSignal } from '../protocol/signals.ts';
 import { cancelRestart } from './exits.ts';
+import { healthUnwatched } from './health.ts';
 import { type ContainerRecord, isRunning } from './record.ts';
 import type { Live, Room } from './room.ts';
 import { start } from './start.ts';
@@ -136,9 +137,17 @@ export function pause(room: Room, name: string): Promise<void> {
     const { container, live } = running(room, id);
     if (container.state.status === 'paused')
       throw new EngineError('conflict', `Container ${container.name} is already paused`);
-    await live.task.pause();
+    // Before the freeze: a probe that is frozen cannot be ended.
+    room.health.pause(id);
+    try {
+      await live.task.pause();
+    } catch (error) {
+      room.health.resume(id);
+      throw error;
+    }
     if (room.live.get(id) !== live) throw notRunning(id);
-    room.emit(room.update(id, { state: { status: 'paused' } })!, 'pause');
+    const health = healthUnwatched(room.store.get(id).state.health);
+    room.emit(room.update(id, { state: { status: 'paused', health } })!, 'pause');
   });
 }
 
@@ -152,6 +161,7 @@ export function unpause(room: Room, name: string): Promise<void> {
     await live.task.resume();
     if (room.live.get(id) !== live) return;
     room.emit(room.update(id, { state: { status: 'running' } })!, 'unpause');
+    room.health.resume(id);
   });
 }
 

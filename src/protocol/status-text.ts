@@ -24,7 +24,7 @@ export interface StatusState {
   readonly exitCode: number;
   readonly startedAt: string;
   readonly finishedAt: string;
-  readonly health?: string | undefined;
+  readonly health?: { readonly status: string } | undefined;
 }
 
 /** `Up 3 seconds (healthy)`, `Exited (4) 8 seconds ago`: the status column of `docker ps`. */
@@ -33,11 +33,9 @@ export function statusText(state: StatusState, now: number): string {
   switch (state.status) {
     case 'running': {
       const health =
-        state.health === undefined || state.health === 'none'
+        state.health === undefined
           ? ''
-          : state.health === 'starting'
-            ? ' (health: starting)'
-            : ` (${state.health})`;
+          : ` (${state.health.status === 'starting' ? 'health: starting' : state.health.status})`;
       return `Up ${since(state.startedAt)}${health}`;
     }
     case 'paused':

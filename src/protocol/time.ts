@@ -86,3 +86,14 @@ export function unixSeconds(time: string): number {
   const nanoseconds = parseTime(time);
   return nanoseconds === undefined ? 0 : Number(nanoseconds / second);
 }
+
+/** Milliseconds as Go writes a duration: `1m30s`, `500ms`. */
+export function goDuration(milliseconds: number): string {
+  const micros = Math.round(milliseconds * 1000);
+  if (micros < 1000) return micros === 0 ? '0s' : `${micros}µs`;
+  if (micros < 1_000_000) return `${micros / 1000}ms`;
+  const minutes = Math.floor(micros / 60_000_000);
+  const hours = Math.floor(minutes / 60);
+  const seconds = `${(micros - minutes * 60_000_000) / 1_000_000}s`;
+  return `${hours > 0 ? `${hours}h` : ''}${minutes > 0 ? `${minutes % 60}m` : ''}${seconds}`;
+}

@@ -162,8 +162,8 @@ test('status texts', () => {
     finishedAt: '2026-01-01T00:00:02Z',
   } as const;
   assert.equal(statusText(state, at), 'Up 2 seconds');
-  assert.equal(statusText({ ...state, health: 'healthy' }, at), 'Up 2 seconds (healthy)');
-  assert.equal(statusText({ ...state, health: 'starting' }, at), 'Up 2 seconds (health: starting)');
+  assert.equal(statusText({ ...state, health: { status: 'healthy' } }, at), 'Up 2 seconds (healthy)');
+  assert.equal(statusText({ ...state, health: { status: 'starting' } }, at), 'Up 2 seconds (health: starting)');
   assert.equal(statusText({ ...state, status: 'paused' }, at), 'Up 2 seconds (Paused)');
   assert.equal(statusText({ ...state, status: 'exited' }, at), 'Exited (4) 8 seconds ago');
   assert.equal(statusText({ ...state, status: 'restarting' }, at), 'Restarting (4) 8 seconds ago');

@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Semaphore } from '../base/async.ts';
 import { codeOf, EngineError } from '../base/errors.ts';
@@ -25,7 +25,7 @@ import { SealedPrograms } from './sealed-programs.ts';
 import { SeccompCache, withoutRuntimeAnnotations, withProgram } from './seccomp-cache.ts';
 import { specJson } from './spec/json.ts';
 import { StartError, startError } from './start-error.ts';
-import { MonitoredTask, startTicks } from './task.ts';
+import { killGroup, MonitoredTask, startTicks } from './task.ts';
 
 export interface OciRuntimeDeps {
   /** The runtimes' state, exec sessions and compiled filters; ours alone. */
@@ -44,6 +44,9 @@ export interface OciRuntimeDeps {
 
 /** What hangs in a start that an engine before began; nobody was told of it. */
 const adoptWithinMs = 5_000;
+
+/** Directories of the exec sessions that end with their engine. */
+const boundPrefix = 'bound-';
 
 /** Containers by an OCI runtime, each behind a monitor of its own (docs/decisions/monitor.md). */
 export class OciRuntime implements Runtime {
@@ -178,7 +181,11 @@ export class OciRuntime implements Runtime {
     return this.#starts.run(() => this.#exec(task, request));
   }
 
-  async #exec(task: Task, { id, process: asked, stdin, size, attach }: ExecRequest): Promise<Task> {
+  async #exec(
+    task: Task,
+    { id: given, process: asked, stdin, size, attach, bound = false }: ExecRequest,
+  ): Promise<Task> {
+    const id = bound ? `${boundPrefix}${given}` : given;
     if (!(task instanceof MonitoredTask))
       throw new EngineError('invalid', `exec in task ${task.id}: it was not started by this runtime`);
     checkId(id);
@@ -277,6 +284,11 @@ export class OciRuntime implements Runtime {
     const monitor = await connectMonitor(directory);
     if (!monitor) return remove();
     this.#monitors.add(monitor);
+    if (basename(directory).startsWith(boundPrefix))
+      void monitor.started.then(
+        (started) => endLeader(started),
+        () => {},
+      );
     void monitor.exited
       .then(() => {
         this.#monitors.delete(monitor);
@@ -427,6 +439,17 @@ export class OciRuntime implements Runtime {
       // crun writes what happens after the start to the container's stderr in the same format: for people, then.
       ...(runtime.family === 'crun' ? ['--cgroup-manager', 'cgroupfs'] : ['--log-format', 'json']),
     ];
+  }
+}
+
+/** Kills a session's process, with its group, if it is still the one that was started. */
+function endLeader({ pid, ticks }: Started): void {
+  try {
+    if (startTicks(pid) !== ticks) return;
+    killGroup(pid, 9);
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (codeOf(error) !== 'ESRCH' && codeOf(error) !== 'ENOENT') throw error;
   }
 }
 

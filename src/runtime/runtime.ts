@@ -65,8 +65,8 @@ export interface Task {
   /** Until the disposal, some of what the log's rotation would remove is kept for whoever follows it. Never fails. */
   keepLog(): Promise<Disposable>;
   resize(size: TerminalSize): Promise<void>;
-  /** Throws `conflict` when it is gone. */
-  kill(signal: number): Promise<void>;
+  /** Throws `conflict` when it is gone. `group`: those that it started too, as far as they stayed in its process group. */
+  kill(signal: number, options?: { readonly group?: boolean }): Promise<void>;
   /** Every process in the container, by the cgroup: the top and --pid=host cases. */
   pids(): Promise<readonly number[]>;
   pause(): Promise<void>;
@@ -81,6 +81,8 @@ export interface ExecRequest {
   readonly stdin: boolean;
   readonly size: TerminalSize | undefined;
   readonly attach: readonly AttachRequest[];
+  /** It is of no use to anybody but this engine: the next one ends it. */
+  readonly bound?: boolean;
 }
 
 export interface RuntimeInfo {

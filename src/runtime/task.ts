@@ -72,15 +72,17 @@ export class MonitoredTask implements Task {
     this.#deps.monitor.send(`resize ${rows} ${columns}`);
   }
 
-  async kill(signal: number): Promise<void> {
+  async kill(signal: number, { group = false }: { readonly group?: boolean } = {}): Promise<void> {
     const gone = (cause?: unknown) =>
       new EngineError('conflict', `signal ${signal} to process ${this.pid}: it has ended`, { cause });
     if (this.#ended) throw gone();
     try {
       // Held first and looked at then: what is signalled is what was looked at.
-      using process = new Pidfd(this.pid);
+      using leader = new Pidfd(this.pid);
       if (startTicks(this.pid) !== this.#deps.started.ticks) throw gone();
-      process.kill(signal);
+      // Before the process itself, by which its group is found.
+      if (group) killGroup(this.pid, signal);
+      leader.kill(signal);
     } catch (error) {
       if (codeOf(error) === 'ESRCH' || codeOf(error) === 'ENOENT') throw gone(error);
       throw error;
@@ -111,8 +113,27 @@ export class MonitoredTask implements Task {
   }
 }
 
-/** Field 22 of proc_pid_stat(5). The name before it is in brackets and may hold anything. */
+/**
+ * The process group that it is in: its own with runc, that of the runtime (which has ended) with crun, and in both cases
+ * in a session that the monitor made for it.
+ */
+export function killGroup(pid: number, signal: number): void {
+  const group = Number(statOf(pid)[2]);
+  if (!(group > 1)) return;
+  try {
+    process.kill(-group, signal);
+  } catch (error) {
+    if (codeOf(error) !== 'ESRCH') throw error;
+  }
+}
+
+/** Start time in clock ticks since boot: field 22 of proc_pid_stat(5). */
 export function startTicks(pid: number): string {
+  return statOf(pid)[19]!;
+}
+
+/** From the third field on. The name before it is in brackets and may hold anything. */
+function statOf(pid: number): readonly string[] {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]!;
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
 }

@@ -1,4 +1,4 @@
-import type { Container } from '../../containers/containers.ts';
+import type { Container, Health } from '../../containers/containers.ts';
 import type { ApiVersion } from '../../protocol/version.ts';
 import { networksOf, portMap } from './networking.ts';
 
@@ -24,6 +24,7 @@ export function containerInspect(container: Container, version: ApiVersion, driv
       Error: state.error,
       StartedAt: state.startedAt,
       FinishedAt: state.finishedAt,
+      ...(state.health && { Health: healthToWire(state.health) }),
     },
     Image: container.image,
     ResolvConfPath: files.resolvConf,
@@ -66,6 +67,19 @@ export function containerInspect(container: Container, version: ApiVersion, driv
       Networks: networksOf(container, version),
     },
     ...(version >= 1048 && { ImageManifestDescriptor: manifestDescriptor(container) }),
+  };
+}
+
+function healthToWire({ status, failingStreak, log }: Health) {
+  return {
+    Status: status,
+    FailingStreak: failingStreak,
+    Log: log.map(({ start, end, exitCode, output }) => ({
+      Start: start,
+      End: end,
+      ExitCode: exitCode,
+      Output: output,
+    })),
   };
 }
 
