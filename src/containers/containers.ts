@@ -3,6 +3,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { Platform } from '../oci/platform.ts';
 import type { ContainerConfig, CreateRequest, EndpointSettings, HostConfig } from '../protocol/container.ts';
 import type { AttachStream, TerminalSize } from '../runtime/runtime.ts';
+import type { Sample, SampleListener } from './stats.ts';
 
 export type Status = 'created' | 'running' | 'paused' | 'restarting' | 'removing' | 'exited' | 'dead';
 
@@ -188,6 +189,10 @@ export interface Containers {
   ): Promise<{ readonly Titles: readonly string[]; readonly Processes: readonly (readonly string[])[] }>;
   /** Bytes of the writable layer, and of it with the image's. */
   size(name: string): Promise<{ readonly rw: number; readonly rootFs: number }>;
+  /** What it uses now. */
+  stats(name: string): Sample;
+  /** The same every second, for as long as it is not disposed of. */
+  watchStats(name: string, listener: SampleListener): Disposable;
   execCreate(name: string, request: ExecCreate): Promise<string>;
   /** The stream of an attached exec; undefined when detached. Failing to start is told inside the stream, exit 126 or 127. */
   execStart(

@@ -24,6 +24,7 @@ import { recover } from './recover.ts';
 import { remove } from './remove.ts';
 import { type ContainersDeps, Room, recordKind } from './room.ts';
 import { start } from './start.ts';
+import type { Sample, SampleListener } from './stats.ts';
 import { endWithMachine, kill, pause, restart, running, type StopOptions, stop, unpause } from './stop.ts';
 import { top } from './top.ts';
 
@@ -150,6 +151,14 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
     const { bytes } = await snapshots.usage(id);
     const below = layers.reduce((sum, layer) => sum + (snapshots.layerFacts(layer)?.size ?? 0), 0);
     return { rw: bytes, rootFs: bytes + below };
+  }
+
+  stats(name: string): Sample {
+    return this.#room.sampler.take(this.#room.store.get(name).id);
+  }
+
+  watchStats(name: string, listener: SampleListener): Disposable {
+    return this.#room.sampler.watch(this.#room.store.get(name).id, listener);
   }
 
   execCreate(name: string, request: ExecCreate): Promise<string> {

@@ -13,6 +13,7 @@ import type { ContainerConfig, CreateRequest, HostConfig } from '../protocol/con
 import type { AttachStream, ExecRequest, Runtime, Task, TaskExit, TaskRequest } from '../runtime/runtime.ts';
 import type { Machine } from '../runtime/spec/input.ts';
 import { readMachine } from '../runtime/spec/machine.ts';
+import type { TaskUsage } from '../runtime/usage.ts';
 import type { Snapshotter } from '../snapshots/snapshotter.ts';
 import { MemoryDatabase } from '../state/memory-database.ts';
 import { LocalVolumes } from '../volumes/local-volumes.ts';
@@ -30,6 +31,7 @@ export class FakeTask implements Task {
   /** Which signals end it. */
   deadly: (signal: number) => boolean = () => true;
   paused = false;
+  used: TaskUsage | undefined;
   deleted = 0;
   sizes: unknown[] = [];
   #exit!: (exit: TaskExit) => void;
@@ -73,6 +75,10 @@ export class FakeTask implements Task {
 
   async pids(): Promise<readonly number[]> {
     return [this.pid];
+  }
+
+  usage() {
+    return this.used;
   }
 
   async pause(): Promise<void> {

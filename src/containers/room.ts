@@ -15,6 +15,7 @@ import type { AttachPoint } from './attach-point.ts';
 import type { Container, State } from './containers.ts';
 import { HealthChecks } from './health-checks.ts';
 import type { ContainerRecord } from './record.ts';
+import { Sampler } from './stats.ts';
 import { ContainerStore } from './store.ts';
 import { Waits } from './waits.ts';
 
@@ -112,6 +113,7 @@ export class Room {
   /** The machine goes down: what ends does not come back before the next start of the engine, and nothing is started. */
   machineEnds = false;
   readonly health = new HealthChecks(this);
+  readonly sampler = new Sampler(this);
   readonly #background = new Set<Promise<unknown>>();
   /** Written together, soon: what a crash may forget, because something else proves it. By kind and key. */
   readonly #soon = new Map<string, Change>();
@@ -249,6 +251,7 @@ export class Room {
     for (const { timer } of this.restarts.values()) clearTimeout(timer);
     this.restarts.clear();
     this.health.close();
+    this.sampler.close();
     const late = new AbortController();
     await Promise.race([
       Promise.all([this.queue.idle(), this.idle()]),

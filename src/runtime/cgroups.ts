@@ -3,6 +3,7 @@ import { access, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf, EngineError } from '../base/errors.ts';
+import { readUsage, type TaskUsage } from './usage.ts';
 
 /** Where this machine's control groups are: version 2 alone, or version 1's hierarchies (and perhaps 2 beside them). */
 export interface CgroupMounts {
@@ -58,6 +59,11 @@ export class Cgroups {
     for (const point of [...points, this.mounts.v2])
       if (point && (await exists(join(point, path)))) return [...new Set(await pidsBelow(join(point, path)))];
     return [];
+  }
+
+  /** What the group uses; `pid` is a process in it. Undefined when it is gone. */
+  usage(path: string, pid: number): TaskUsage | undefined {
+    return readUsage(this.mounts, { version: this.version, path, proc: `/proc/${pid}` });
   }
 
   /** Stops or continues every process, and waits until it is so. Throws `conflict` when the group is gone. */

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { Process as OciProcess, Spec } from '../oci/runtime-spec.ts';
+import type { TaskUsage } from './usage.ts';
 
 export interface LogTarget {
   /** Docker's json-file form. */
@@ -69,6 +70,8 @@ export interface Task {
   kill(signal: number, options?: { readonly group?: boolean }): Promise<void>;
   /** Every process in the container, by the cgroup: the top and --pid=host cases. */
   pids(): Promise<readonly number[]>;
+  /** What the container uses now; undefined when it is gone. */
+  usage(): TaskUsage | undefined;
   pause(): Promise<void>;
   resume(): Promise<void>;
   /** Removes what the runtime and the monitor keep of it. Killing first is the caller's. Repeating it is no error. */

@@ -5,6 +5,7 @@ import { Pidfd } from '../sys/pidfd.ts';
 import type { Cgroups } from './cgroups.ts';
 import { attachTo, followLog, type Monitor, type Started } from './monitor.ts';
 import type { AttachRequest, AttachStream, Task, TaskExit, TerminalSize } from './runtime.ts';
+import type { TaskUsage } from './usage.ts';
 
 export interface TaskDeps {
   readonly id: string;
@@ -91,6 +92,10 @@ export class MonitoredTask implements Task {
 
   pids(): Promise<readonly number[]> {
     return this.#deps.cgroups.pids(this.#deps.cgroupsPath);
+  }
+
+  usage(): TaskUsage | undefined {
+    return this.#deps.cgroups.usage(this.#deps.cgroupsPath, this.pid);
   }
 
   pause(): Promise<void> {

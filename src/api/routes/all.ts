@@ -13,6 +13,7 @@ import { eventRoutes } from './events.ts';
 import { execRoutes } from './exec.ts';
 import { imageRoutes } from './images.ts';
 import { networkRoutes } from './networks.ts';
+import { statsRoutes } from './stats.ts';
 import { streamRoutes } from './streams.ts';
 import { systemRoutes } from './system.ts';
 import { unbuiltRoutes } from './unbuilt.ts';
@@ -43,6 +44,7 @@ export function routesOf(deps: RouteDeps): Route[] {
     ...containerListRoutes(deps),
     ...unbuiltRoutes(deps),
     ...containerRoutes(deps),
+    ...statsRoutes(deps),
     ...streamRoutes(deps),
     ...execRoutes(deps),
     ...imageRoutes(deps),

@@ -33,7 +33,6 @@ export function unbuiltRoutes({ containers, networks }: { containers: Containers
   return [
     get('/containers/:id/changes', notOf('the list of changed files (docker diff)')),
     get('/containers/:id/export', notOf('export of containers')),
-    get('/containers/:id/stats', notOf('container statistics')),
     head('/containers/:id/archive', notOf('copying files (docker cp)')),
     get('/containers/:id/archive', notOf('copying files (docker cp)')),
     put('/containers/:id/archive', notOf('copying files (docker cp)')),
