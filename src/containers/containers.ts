@@ -2,6 +2,7 @@ import type { Endpoint } from '../networks/networks.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Platform } from '../oci/platform.ts';
 import type { ContainerConfig, CreateRequest, EndpointSettings, HostConfig } from '../protocol/container.ts';
+import type { UpdateRequest } from '../protocol/update-request.ts';
 import type { AttachStream, TerminalSize } from '../runtime/runtime.ts';
 import type { Sample, SampleListener } from './stats.ts';
 
@@ -166,6 +167,8 @@ export interface Containers {
   pause(name: string): Promise<void>;
   unpause(name: string): Promise<void>;
   rename(name: string, to: string): Promise<void>;
+  /** Changes limits and the restart policy, durable when it returns; returns Docker's warnings. */
+  update(name: string, request: UpdateRequest): Promise<readonly string[]>;
   remove(
     name: string,
     options: { readonly force: boolean; readonly volumes: boolean; readonly link: boolean },

@@ -186,7 +186,10 @@ function checkRequest({ deps }: Room, config: ContainerConfig, asked: HostConfig
   return checkHostConfig(filled, machine);
 }
 
-function checkRestartPolicy({ RestartPolicy: { Name, MaximumRetryCount }, AutoRemove }: HostConfig): void {
+export function checkRestartPolicy({
+  RestartPolicy: { Name, MaximumRetryCount },
+  AutoRemove,
+}: Pick<HostConfig, 'RestartPolicy' | 'AutoRemove'>): void {
   if (!['no', 'always', 'on-failure', 'unless-stopped'].includes(Name))
     throw invalid(
       `invalid restart policy: unknown policy '${Name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'`,

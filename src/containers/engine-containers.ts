@@ -3,6 +3,7 @@ import type { ImageUsers } from '../images/images.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Platform } from '../oci/platform.ts';
 import type { CreateRequest } from '../protocol/container.ts';
+import type { UpdateRequest } from '../protocol/update-request.ts';
 import type { AttachStream, TerminalSize } from '../runtime/runtime.ts';
 import type { VolumeUsers } from '../volumes/volumes.ts';
 import { attach } from './attach.ts';
@@ -27,6 +28,7 @@ import { start } from './start.ts';
 import type { Sample, SampleListener } from './stats.ts';
 import { endWithMachine, kill, pause, restart, running, type StopOptions, stop, unpause } from './stop.ts';
 import { top } from './top.ts';
+import { update } from './update.ts';
 
 /** The containers of this host. Open it with `EngineContainers.open`, which takes up what an engine before left. */
 export class EngineContainers implements Containers, ImageUsers, AsyncDisposable {
@@ -106,6 +108,10 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
         release();
       }
     });
+  }
+
+  update(name: string, request: UpdateRequest): Promise<readonly string[]> {
+    return update(this.#room, name, request);
   }
 
   async remove(

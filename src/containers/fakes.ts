@@ -9,6 +9,7 @@ import type { Image } from '../images/images.ts';
 import type { JoinRequest, Networks } from '../networks/networks.ts';
 import { digestOf } from '../oci/digest.ts';
 import { hostPlatform } from '../oci/platform.ts';
+import type { Resources } from '../oci/runtime-spec.ts';
 import type { ContainerConfig, CreateRequest, HostConfig } from '../protocol/container.ts';
 import type { AttachStream, ExecRequest, Runtime, Task, TaskExit, TaskRequest } from '../runtime/runtime.ts';
 import type { Machine } from '../runtime/spec/input.ts';
@@ -100,6 +101,8 @@ export class FakeRuntime implements Runtime {
   readonly requests: TaskRequest[] = [];
   readonly execs: ExecRequest[] = [];
   failStart: (() => Error) | undefined;
+  readonly updates: Resources[] = [];
+  failUpdate: Error | undefined;
   failExec: (() => Error) | undefined;
   /** For adoption. */
   found: Awaited<ReturnType<Runtime['adopt']>> | undefined;
@@ -124,6 +127,11 @@ export class FakeRuntime implements Runtime {
     const task = new FakeTask(request.id, ++this.#pid, request.attach.length);
     this.tasks.set(request.id, task);
     return task;
+  }
+
+  async update(_task: Task, resources: Resources): Promise<void> {
+    if (this.failUpdate) throw this.failUpdate;
+    this.updates.push(resources);
   }
 
   async adopt(id: string): ReturnType<Runtime['adopt']> {

@@ -59,52 +59,8 @@ const size: Decode<[number, number] | undefined> = (value, at) => {
   return read && [read[0] ?? 0, read[1] ?? 0];
 };
 
-export const hostConfigFields = object('HostConfig', {
-  Binds: strings,
-  ContainerIDFile: string,
-  LogConfig: object('LogConfig', { Type: string, Config: stringMap }),
-  NetworkMode: string,
-  PortBindings: mapOf(
-    (value, at) =>
-      value === null
-        ? []
-        : list(object('PortBinding', { HostIp: string, HostPort: string }), { type: '[]nat.PortBinding', zero: {} })(
-            value,
-            at,
-          ),
-    { type: 'nat.PortMap' },
-  ),
-  RestartPolicy: object('RestartPolicy', { Name: string, MaximumRetryCount: integer }),
-  AutoRemove: boolean,
-  VolumeDriver: string,
-  VolumesFrom: strings,
-  ConsoleSize: size,
-  Annotations: stringMap,
-  CapAdd: stringOrStrings,
-  CapDrop: stringOrStrings,
-  CgroupnsMode: string,
-  Dns: strings,
-  DnsOptions: strings,
-  DnsSearch: strings,
-  ExtraHosts: strings,
-  GroupAdd: strings,
-  IpcMode: string,
-  Cgroup: string,
-  Links: strings,
-  OomScoreAdj: integer,
-  PidMode: string,
-  Privileged: boolean,
-  PublishAllPorts: boolean,
-  ReadonlyRootfs: boolean,
-  SecurityOpt: strings,
-  StorageOpt: stringMap,
-  Tmpfs: stringMap,
-  UTSMode: string,
-  UsernsMode: string,
-  ShmSize: integer,
-  Sysctls: stringMap,
-  Runtime: string,
-  Isolation: string,
+/** Limits: a part of `HostConfig`, and most of what `docker update` sends. */
+export const resourceFields = {
   CpuShares: integer,
   Memory: integer,
   NanoCpus: integer,
@@ -147,6 +103,57 @@ export const hostConfigFields = object('HostConfig', {
   CpuPercent: integer,
   IOMaximumIOps: unsigned,
   IOMaximumBandwidth: unsigned,
+};
+
+export const restartPolicyField = object('RestartPolicy', { Name: string, MaximumRetryCount: integer });
+
+export const hostConfigFields = object('HostConfig', {
+  Binds: strings,
+  ContainerIDFile: string,
+  LogConfig: object('LogConfig', { Type: string, Config: stringMap }),
+  NetworkMode: string,
+  PortBindings: mapOf(
+    (value, at) =>
+      value === null
+        ? []
+        : list(object('PortBinding', { HostIp: string, HostPort: string }), { type: '[]nat.PortBinding', zero: {} })(
+            value,
+            at,
+          ),
+    { type: 'nat.PortMap' },
+  ),
+  RestartPolicy: restartPolicyField,
+  AutoRemove: boolean,
+  VolumeDriver: string,
+  VolumesFrom: strings,
+  ConsoleSize: size,
+  Annotations: stringMap,
+  CapAdd: stringOrStrings,
+  CapDrop: stringOrStrings,
+  CgroupnsMode: string,
+  Dns: strings,
+  DnsOptions: strings,
+  DnsSearch: strings,
+  ExtraHosts: strings,
+  GroupAdd: strings,
+  IpcMode: string,
+  Cgroup: string,
+  Links: strings,
+  OomScoreAdj: integer,
+  PidMode: string,
+  Privileged: boolean,
+  PublishAllPorts: boolean,
+  ReadonlyRootfs: boolean,
+  SecurityOpt: strings,
+  StorageOpt: stringMap,
+  Tmpfs: stringMap,
+  UTSMode: string,
+  UsernsMode: string,
+  ShmSize: integer,
+  Sysctls: stringMap,
+  Runtime: string,
+  Isolation: string,
+  ...resourceFields,
   Mounts: list(mount, { type: '[]mount.Mount' }),
   MaskedPaths: strings,
   ReadonlyPaths: strings,

@@ -61,6 +61,11 @@ export class Cgroups {
     return [];
   }
 
+  /** As many processes as may be. */
+  async liftPidsLimit(path: string): Promise<void> {
+    await writeFile(join(this.mounts.v1.get('pids') ?? this.mounts.v2 ?? '/', path, 'pids.max'), 'max');
+  }
+
   /** What the group uses; `pid` is a process in it. Undefined when it is gone. */
   usage(path: string, pid: number): TaskUsage | undefined {
     return readUsage(this.mounts, { version: this.version, path, proc: `/proc/${pid}` });

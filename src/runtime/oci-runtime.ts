@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Semaphore } from '../base/async.ts';
 import { codeOf, EngineError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
-import type { Process as OciProcess, Spec } from '../oci/runtime-spec.ts';
+import type { Process as OciProcess, Resources, Spec } from '../oci/runtime-spec.ts';
 import { Cgroups } from './cgroups.ts';
 import { type ConfiguredRuntime, type DetectedRuntime, detectRuntime } from './detect.ts';
 import { connectMonitor, type Monitor, MonitorFailure, readExit, type Started, startMonitor } from './monitor.ts';
@@ -26,6 +26,7 @@ import { SeccompCache, withoutRuntimeAnnotations, withProgram } from './seccomp-
 import { specJson } from './spec/json.ts';
 import { StartError, startError } from './start-error.ts';
 import { killGroup, MonitoredTask, startTicks } from './task.ts';
+import { updateResources } from './update.ts';
 
 export interface OciRuntimeDeps {
   /** The runtimes' state, exec sessions and compiled filters; ours alone. */
@@ -186,13 +187,8 @@ export class OciRuntime implements Runtime {
     { id: given, process: asked, stdin, size, attach, bound = false }: ExecRequest,
   ): Promise<Task> {
     const id = bound ? `${boundPrefix}${given}` : given;
-    if (!(task instanceof MonitoredTask))
-      throw new EngineError('invalid', `exec in task ${task.id}: it was not started by this runtime`);
     checkId(id);
-    if (task.ended) throw new EngineError('conflict', `exec in task ${task.id}: it has ended`);
-    const name = await this.#state.runtimeOf(task.id);
-    if (!name) throw new EngineError('conflict', `exec in task ${task.id}: its runtime knows nothing of it`);
-    const runtime = this.#runtime(name);
+    const { runtime, cgroupsPath } = await this.#whatRuns(task, 'exec in');
     const directory = join(this.#deps.root, 'exec', id);
     const remove = () => rm(directory, { recursive: true, force: true });
     mkdirSync(join(this.#deps.root, 'exec'), { recursive: true, mode: 0o700 });
@@ -224,7 +220,6 @@ export class OciRuntime implements Runtime {
         program: this.#programs.descriptor(runtime),
         attach,
       });
-      const { cgroupsPath } = task;
       const started = await this.#await({ id, directory, monitor, attached, cgroupsPath, container: false, remove });
       // Nobody asks for a session that ended; the monitor may still be giving its output away.
       void started.exited
@@ -237,6 +232,26 @@ export class OciRuntime implements Runtime {
         throw startError({ kind: 'exec', program: asked.args[0] ?? '', cwd: asked.cwd }, error.said);
       throw error;
     }
+  }
+
+  async update(task: Task, resources: Resources): Promise<void> {
+    const { runtime, directory, cgroupsPath } = await this.#whatRuns(task, 'update');
+    const { pids, ...others } = resources;
+    // crun 1.8 writes the number that stands for no limit as it is, which the kernel does not know.
+    const lift = pids !== undefined && pids.limit < 0;
+    const asked = lift ? others : resources;
+    if (Object.keys(asked).length > 0)
+      await updateResources({ runtime, state: this.#state.of(runtime.name), directory, id: task.id, resources: asked });
+    if (lift) await this.#cgroups.liftPidsLimit(cgroupsPath);
+  }
+
+  async #whatRuns(task: Task, what: string) {
+    if (!(task instanceof MonitoredTask))
+      throw new EngineError('invalid', `${what} task ${task.id}: it was not started by this runtime`);
+    if (task.ended) throw new EngineError('conflict', `${what} task ${task.id}: it has ended`);
+    const name = await this.#state.runtimeOf(task.id);
+    if (!name) throw new EngineError('conflict', `${what} task ${task.id}: its runtime knows nothing of it`);
+    return { runtime: this.#runtime(name), directory: task.directory, cgroupsPath: task.cgroupsPath };
   }
 
   async adopt(

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import type { Process as OciProcess, Spec } from '../oci/runtime-spec.ts';
+import type { Process as OciProcess, Resources, Spec } from '../oci/runtime-spec.ts';
 import type { TaskUsage } from './usage.ts';
 
 export interface LogTarget {
@@ -112,6 +112,8 @@ export interface Runtime extends AsyncDisposable {
    */
   start(request: TaskRequest): Promise<Task>;
   exec(task: Task, request: ExecRequest): Promise<Task>;
+  /** Changes limits of a running container; what is not named stays. Throws `internal` with the runtime's words. */
+  update(task: Task, resources: Resources): Promise<void>;
   /**
    * What is known of a task after the engine was started: running, ended with this exit, or never started.
    * `bundle` is the one given at start.

@@ -52,6 +52,10 @@ export class MonitoredTask implements Task {
     return this.#ended;
   }
 
+  get directory(): string {
+    return this.#deps.directory;
+  }
+
   get cgroupsPath(): string {
     return this.#deps.cgroupsPath;
   }

@@ -3,6 +3,7 @@ import type { Container, Containers, WaitCondition } from '../../containers/cont
 import { parsePlatform } from '../../oci/platform.ts';
 import { readCreateRequest } from '../../protocol/create-request.ts';
 import { queryBoolean } from '../../protocol/query.ts';
+import { readUpdateRequest } from '../../protocol/update-request.ts';
 import type { ApiVersion } from '../../protocol/version.ts';
 import { empty, json, jsonBytes, jsonText, type Reply, stream } from '../reply.ts';
 import type { ApiRequest } from '../request.ts';
@@ -61,6 +62,12 @@ export function containerRoutes({ containers, system }: ContainerRouteDeps): Rou
       if (to === '') throw new EngineError('invalid', 'Neither old nor new names may be empty');
       await containers.rename(name(request), to);
       return empty(204);
+    }),
+    post('/containers/:id/update', async (request) => {
+      const body = await request.json();
+      const warnings = await containers.update(name(request), readUpdateRequest(body, request.version));
+      // None is null here, as Docker has it.
+      return json(200, { Warnings: warnings.length > 0 ? warnings : null });
     }),
     post('/containers/:id/wait', (request) => wait(containers, request)),
     post('/containers/:id/resize', async (request) => {

@@ -36,7 +36,6 @@ export function unbuiltRoutes({ containers, networks }: { containers: Containers
     head('/containers/:id/archive', notOf('copying files (docker cp)')),
     get('/containers/:id/archive', notOf('copying files (docker cp)')),
     put('/containers/:id/archive', notOf('copying files (docker cp)')),
-    post('/containers/:id/update', notOf('update of containers')),
     get('/containers/:id/checkpoints', notOf('checkpoints')),
     post('/containers/:id/checkpoints', notOf('checkpoints')),
     del('/containers/:id/checkpoints/:checkpoint', not('checkpoints')),

@@ -148,7 +148,7 @@ describe('resourcesOf', () => {
       period: 1000,
       quota: -1,
     });
-    assert.deepEqual([of({ PidsLimit: 0 }).pids, of({ PidsLimit: 7 }).pids], [{ limit: -1 }, { limit: 7 }]);
+    assert.deepEqual([of({ PidsLimit: 0 }).pids, of({ PidsLimit: 7 }).pids], [undefined, { limit: 7 }]);
     assert.deepEqual(
       of({
         BlkioWeight: 10,

@@ -25,7 +25,7 @@ export function checkHostConfig(
 ): { readonly hostConfig: HostConfig; readonly warnings: readonly string[] } {
   const host: Draft = { ...request };
   const warnings: string[] = [];
-  fillDefaults(host, machine);
+  fillDefaults(host, machine, update);
   checkMemory(host, machine, warnings, update);
   checkProcessor(host, machine, warnings);
   checkBlockIO(host, machine, warnings);
@@ -38,8 +38,8 @@ type Draft = { -readonly [K in keyof HostConfig]: HostConfig[K] };
 
 const invalid = (message: string) => new EngineError('invalid', message);
 
-function fillDefaults(host: Draft, machine: Machine) {
-  if (host.Memory > 0 && host.MemorySwap === 0) host.MemorySwap = host.Memory * 2;
+function fillDefaults(host: Draft, machine: Machine, update: boolean) {
+  if (host.Memory > 0 && host.MemorySwap === 0 && !update) host.MemorySwap = host.Memory * 2;
   if (host.MemorySwappiness === -1) host.MemorySwappiness = null;
   if (host.ShmSize === 0) host.ShmSize = defaultShmSize;
   if (host.IpcMode === '') host.IpcMode = 'private';

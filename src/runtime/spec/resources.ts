@@ -10,8 +10,8 @@ export function resourcesOf(host: HostConfig, block: HostDevices['block']): Reso
   return {
     ...(Object.keys(memory).length > 0 && { memory }),
     ...(Object.keys(cpu).length > 0 && { cpu }),
-    // 0 and below is Docker's "no limit"; the runtimes' is -1.
-    ...(host.PidsLimit !== null && { pids: { limit: host.PidsLimit > 0 ? host.PidsLimit : -1 } }),
+    // 0 and below is no limit, which it is unless it is written; crun 1.8 fails over the runtimes' word for it, -1.
+    ...(host.PidsLimit !== null && host.PidsLimit > 0 && { pids: { limit: host.PidsLimit } }),
     ...(Object.keys(blockIO).length > 0 && { blockIO }),
   };
 }
