@@ -151,11 +151,19 @@ export interface FakeParts {
   readonly images?: Partial<Images>;
   readonly networks?: Partial<Networks>;
   readonly volumes?: Partial<Volumes>;
+  readonly registry?: Partial<EngineRooms['registry']>;
 }
 
-export function fakeEngine({ containers = {}, images = {}, networks = {}, volumes = {} }: FakeParts = {}) {
+export function fakeEngine({
+  containers = {},
+  images = {},
+  networks = {},
+  volumes = {},
+  registry = {},
+}: FakeParts = {}) {
   const events = new EventBus();
   const engine: EngineRooms = {
+    registry: room<EngineRooms['registry']>(registry),
     containers: room<Containers>(
       over(
         {

@@ -534,8 +534,7 @@ test('what is not built says so, and the swarm is answered as Docker does', asyn
     ['POST', '/containers/prune'],
     ['POST', '/networks/create'],
     ['POST', '/build'],
-    ['POST', '/images/a/b/push'],
-    ['GET', '/images/a/b/get'],
+    ['GET', '/images/a/b/attestations'],
   ] as const)
     await assert.rejects(engine.client.json(method, path), (error: { status: number; message: string }) => {
       assert.equal(error.status, 501);

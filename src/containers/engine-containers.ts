@@ -186,7 +186,7 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
     return this.#execs.resize(id, size);
   }
 
-  usersOf(image: Digest): readonly { readonly id: string; readonly running: boolean }[] {
+  usersOf(image: Digest): readonly { readonly id: string; readonly running: boolean; readonly name?: string }[] {
     const { store, creating } = this.#room;
     const uses = (container: Pick<Container, 'image' | 'imageManifest'>) =>
       container.image === image || container.imageManifest.digest === image;
@@ -194,7 +194,7 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
       ...store
         .list()
         .filter(uses)
-        .map((container) => ({ id: container.id, running: isRunning(container) })),
+        .map((container) => ({ id: container.id, running: isRunning(container), name: container.config.Image })),
       // Not even by force: the create that is under way would fail for it.
       ...[...creating].filter(([, container]) => uses(container)).map(([id]) => ({ id, running: true })),
     ];

@@ -163,6 +163,7 @@ export class FakeSnapshots implements Snapshotter {
   };
   removeLayer = async () => {};
   layers = () => [];
+  measureLayers = async () => {};
   async prepare(key: string): Promise<void> {
     if (this.failPrepare) throw this.failPrepare;
     this.prepared.add(key);

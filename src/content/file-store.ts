@@ -2,6 +2,7 @@ import { createReadStream, statSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
+import type { DiskUsage } from '../base/disk-usage.ts';
 import { codeOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { type Digest, Digester, digestOf, hexOf, isDigest } from '../oci/digest.ts';
@@ -134,6 +135,10 @@ export class FileContentStore implements ContentStore {
         if (isDigest(digest)) found.push(digest);
       }
     return found;
+  }
+
+  async measure(usage: DiskUsage): Promise<void> {
+    await usage.add(this.#deps.root);
   }
 
   /** Drops the bytes of transfers that nobody has gone on with for a week. Runs by itself before the first ingest. */

@@ -93,6 +93,9 @@ export class MemoryContentStore implements ContentStore {
     return [...this.#blobs.keys()];
   }
 
+  /** Nothing of it is on a disk. */
+  async measure(): Promise<void> {}
+
   #get(digest: Digest): Buffer {
     const blob = this.#blobs.get(digest);
     if (!blob) throw noSuchBlob(digest);

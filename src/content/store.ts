@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import type { DiskUsage } from '../base/disk-usage.ts';
 import type { Digest } from '../oci/digest.ts';
 
 /** A blob that is being written. Bytes survive `dispose` (for resume) unless `discard` was called. */
@@ -46,6 +47,8 @@ export interface ContentStore {
   receive?(body: AsyncIterable<Uint8Array>, options: ReceiveOptions): Promise<Digest>;
   remove(digest: Digest): Promise<void>;
   digests(): Promise<readonly Digest[]>;
+  /** Adds what blobs, and those on their way, take on the disk. */
+  measure(usage: DiskUsage): Promise<void>;
 }
 
 export interface ReceiveOptions {

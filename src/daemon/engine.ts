@@ -7,6 +7,7 @@ import { EngineContainers } from '../containers/engine-containers.ts';
 import { FileContentStore } from '../content/file-store.ts';
 import { EventBus } from '../events/event-bus.ts';
 import { ImageStore } from '../images/image-store.ts';
+import type { ImageUser } from '../images/images.ts';
 import { LayerApplier } from '../layers/apply.ts';
 import { defaultNetworksConfig, HostNetworks } from '../networks/host-networks.ts';
 import { hostPlatform } from '../oci/platform.ts';
@@ -100,7 +101,7 @@ export async function openEngine(config: Config, log: Log) {
 
   const applier = opened.use(new LayerApplier({ snapshotter: snapshots, limits: { maxBytes: config.maxLayerSize } }));
   // Images are asked for by containers and ask containers who uses them: the one is built first and told later.
-  const users = { of: (_: string): readonly { id: string; running: boolean }[] => [] };
+  const users = { of: (_: string): readonly ImageUser[] => [] };
   const images = await ImageStore.open({
     content,
     snapshots,

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { gunzipSync, gzipSync } from 'node:zlib';
+import type { DiskUsage } from '../base/disk-usage.ts';
 import { EngineError } from '../base/errors.ts';
 import { silentLog } from '../base/log.ts';
 import { FileContentStore } from '../content/file-store.ts';
@@ -13,8 +14,8 @@ import type { EngineEvent, Events, NewEvent } from '../events/bus.ts';
 import { type Digest, digestOf } from '../oci/digest.ts';
 import { type Descriptor, type Index, type Manifest, mediaTypes } from '../oci/manifest.ts';
 import type { Platform } from '../oci/platform.ts';
-import { formatReference, type Reference } from '../oci/reference.ts';
-import type { Fetched, Registry } from '../remotes/registry.ts';
+import { formatReference, type Reference, repositoryOf } from '../oci/reference.ts';
+import type { BlobArrival, Download, Fetched, PushedBlob, Registry, SearchResult } from '../remotes/registry.ts';
 import { MemoryDatabase } from '../state/memory-database.ts';
 import { ImageStore } from './image-store.ts';
 import type { Progress } from './images.ts';
@@ -125,6 +126,10 @@ export class FakeSnapshots {
   layers(): readonly Digest[] {
     return [...this.all.keys()];
   }
+
+  async measureLayers(usage: DiskUsage): Promise<void> {
+    for (const size of this.all.values()) usage.bytes += size;
+  }
 }
 
 export function fakeApplier(snapshots: FakeSnapshots): LayerApplier & { applied: number } {
@@ -189,6 +194,34 @@ export class FakeRegistry implements Registry {
     return [...this.#images.keys()]
       .filter((name) => name.startsWith(repository))
       .map((name) => name.split(':').at(-1)!);
+  }
+
+  /** What was pushed: `repository@digest` of blobs, full names of manifests. */
+  readonly pushed = new Map<string, Buffer>();
+  readonly mounts: string[] = [];
+  /** Awaited before a blob is taken. */
+  beforePush: () => Promise<void> = async () => {};
+
+  async pushBlob(reference: Reference, { descriptor, open, elsewhere }: PushedBlob): Promise<BlobArrival> {
+    await this.beforePush();
+    const key = `${repositoryOf(reference)}@${descriptor.digest}`;
+    if (this.pushed.has(key)) return { kind: 'there' };
+    const from = elsewhere.find((path) => this.mounts.includes(`${path}@${descriptor.digest}`));
+    this.pushed.set(key, Buffer.concat(await Array.fromAsync(open(0) as AsyncIterable<Buffer>)));
+    return from === undefined ? { kind: 'sent' } : { kind: 'mounted', from };
+  }
+
+  async pushManifest(reference: Reference, { descriptor, bytes }: Fetched): Promise<void> {
+    const { digest } = descriptor;
+    this.pushed.set(formatReference(reference.tag ? reference : { ...reference, digest }), bytes);
+  }
+
+  async search(): Promise<readonly SearchResult[]> {
+    return [];
+  }
+
+  async download(url: URL): Promise<Download> {
+    throw new EngineError('not-found', `failed to GET ${url.href} with status 404`);
   }
 
   async login(): Promise<{ identityToken: string }> {

@@ -16,10 +16,19 @@ export interface Variant {
   readonly complete: boolean;
 }
 
+/** A manifest that the image lists, here or not. */
+export interface Listed {
+  readonly descriptor: Descriptor;
+  /** Undefined when it is not here. */
+  readonly manifest: Manifest | undefined;
+  readonly complete: boolean;
+}
+
 /** An image as far as its content is here. Kept in memory, so that reads wait for no disk. */
 export interface ImageGraph {
   readonly root: Descriptor;
   readonly variants: readonly Variant[];
+  readonly listed: readonly Listed[];
   /** Every digest that the image can reach, here or not: what a collection must leave. */
   readonly reaches: ReadonlySet<Digest>;
   /** The blobs of it that are here, with their bytes. */
@@ -34,6 +43,7 @@ export async function readGraph(content: ContentStore, root: Descriptor): Promis
   const reaches = new Set<Digest>();
   const blobs = new Map<Digest, number>();
   const variants: Variant[] = [];
+  const listed: Listed[] = [];
 
   const seen = async (descriptor: Descriptor): Promise<boolean> => {
     reaches.add(descriptor.digest);
@@ -42,7 +52,10 @@ export async function readGraph(content: ContentStore, root: Descriptor): Promis
     return size !== undefined;
   };
   const visit = async (descriptor: Descriptor, depth: number): Promise<void> => {
-    if (!(await seen(descriptor))) return;
+    if (!(await seen(descriptor))) {
+      if (isManifestType(descriptor.mediaType)) listed.push({ descriptor, manifest: undefined, complete: false });
+      return;
+    }
     if (isIndexType(descriptor.mediaType)) {
       checkIndexDepth(depth);
       const bytes = await readDocument(content, descriptor);
@@ -57,6 +70,7 @@ export async function readGraph(content: ContentStore, root: Descriptor): Promis
   const visitManifest = async (descriptor: Descriptor, manifest: Manifest): Promise<void> => {
     const configHere = await seen(manifest.config);
     const here = await Promise.all(manifest.layers.map(seen));
+    listed.push({ descriptor, manifest, complete: configHere && here.every(Boolean) });
     if (!configHere || !isImageManifest(descriptor, manifest)) return;
     const bytes = await readDocument(content, manifest.config);
     if (!bytes) return void blobs.delete(manifest.config.digest);
@@ -68,7 +82,7 @@ export async function readGraph(content: ContentStore, root: Descriptor): Promis
 
   await visit(root, 1);
   if (!blobs.has(root.digest)) throw new EngineError('corrupt', `content ${root.digest} is missing`);
-  return { root, variants, reaches, blobs };
+  return { root, variants, listed, reaches, blobs };
 }
 
 async function readDocument(content: ContentStore, { digest }: Descriptor): Promise<Buffer | undefined> {

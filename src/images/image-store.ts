@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import { KeyedQueue, Semaphore } from '../base/async.ts';
+import { DiskUsage } from '../base/disk-usage.ts';
 import { EngineError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { ContentStore } from '../content/store.ts';
@@ -7,29 +8,56 @@ import type { Events } from '../events/bus.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Descriptor } from '../oci/manifest.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
-import { familiarName, familiarRepository, formatReference, parseReference, withDefaultTag } from '../oci/reference.ts';
+import {
+  familiarName,
+  familiarRepository,
+  formatReference,
+  parseReference,
+  type Reference,
+  repositoryOf,
+  withDefaultTag,
+} from '../oci/reference.ts';
 import { RegistryError } from '../remotes/errors.ts';
 import type { Registry } from '../remotes/registry.ts';
 import type { Snapshotter } from '../snapshots/snapshotter.ts';
 import type { Database } from '../state/database.ts';
+import { applyChanges } from './changes.ts';
 import { Claims, type Lease } from './claims.ts';
 import { Collector } from './collect.ts';
 import { bestFor, type ImageGraph, readGraph, type Variant } from './graph.ts';
 import { type HistoryLine, historyOf } from './history.ts';
-import type { Image, Images, ImageUsers, Progress, PullOptions, Removed } from './images.ts';
+import type {
+  Image,
+  ImageManifest,
+  Images,
+  ImageUsage,
+  ImageUsers,
+  ImportOptions,
+  Progress,
+  PruneOptions,
+  PullOptions,
+  PushOptions,
+  Removed,
+} from './images.ts';
+import { downloading, importImage } from './import.ts';
 import { loadArchive } from './load.ts';
-import { type Found, lookUp } from './lookup.ts';
+import { type Found, lookUp, lookUpAll, pushTargets } from './lookup.ts';
+import { partsOf } from './parts.ts';
 import { progressOf, silentSteps } from './progress.ts';
+import { planPrune } from './prune.ts';
 import { type Pulled, pullImage } from './pull.ts';
+import { pushImage } from './push.ts';
 import { type ImageRecord, ImageRecords, type NameRecord } from './records.ts';
-import { planRemoval } from './removal.ts';
+import { planRemoval, type RemovalPlan } from './removal.ts';
+import { type SavedImage, writeArchive } from './save.ts';
 import { type LayerApplier, StoreSink } from './store-sink.ts';
 import { StoredSource } from './stored-source.ts';
 import { layersOf } from './transfer.ts';
+import { type FactsOf, manifestsOf, sharedSizes, sizesOf } from './usage.ts';
 
 export interface ImageStoreDeps {
-  readonly content: ContentStore;
-  readonly snapshots: Pick<Snapshotter, 'hasLayer' | 'layerFacts' | 'removeLayer' | 'layers'>;
+  readonly content: ContentStore & Required<Pick<ContentStore, 'receive'>>;
+  readonly snapshots: Pick<Snapshotter, 'hasLayer' | 'layerFacts' | 'removeLayer' | 'layers' | 'measureLayers'>;
   readonly applier: LayerApplier;
   readonly registry: Registry;
   readonly database: Database;
@@ -134,6 +162,104 @@ export class ImageStore implements Images {
     }, options.signal);
   }
 
+  async save(
+    names: readonly string[],
+    { platform, signal }: { readonly platform?: Platform; readonly signal: AbortSignal },
+  ): Promise<AsyncIterable<Buffer>> {
+    const { content, platform: own } = this.#deps;
+    const wanted = new Map<Digest, string[]>();
+    for (const { id, saved } of names.flatMap((name) => lookUpAll(this.#records, name)))
+      wanted.set(id, [...new Set([...(wanted.get(id) ?? []), ...saved])]);
+    const lease = this.#leaseOf([...wanted.keys()]);
+    // Whoever asked may go before a byte was read.
+    signal.addEventListener('abort', () => lease[Symbol.dispose](), { once: true });
+    try {
+      const images: SavedImage[] = [];
+      for (const [id, its] of wanted)
+        images.push({ parts: await partsOf(content, this.#rootFor(id, its[0] ?? id, platform)), names: its });
+      return this.#reading(lease, images, () => writeArchive(images, { content, platform: platform ?? own, signal }));
+    } catch (error) {
+      lease[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  async *#reading(
+    lease: Lease,
+    images: readonly SavedImage[],
+    open: () => AsyncIterable<Buffer>,
+  ): AsyncGenerator<Buffer, void, void> {
+    try {
+      yield* open();
+      for (const { parts } of images) this.#emit('save', parts.root.digest, parts.root.digest, {});
+    } finally {
+      await this.#letGo(lease);
+    }
+  }
+
+  push(name: string, { allTags, platform, credentials, signal: outer }: PushOptions): AsyncIterable<Progress> {
+    const given = parseReference(name);
+    return progressOf(async (report, signal) => {
+      report({ status: `The push refers to repository [${familiarRepository(given)}]` });
+      const targets = pushTargets(this.#records, given, allTags);
+      const lease = this.#leaseOf(targets.map(({ id }) => id));
+      try {
+        const { registry, content, platform: own } = this.#deps;
+        for (const { reference, id } of targets) {
+          const root = this.#rootFor(id, familiarName(reference), platform);
+          const pushed = await pushImage(reference, root, {
+            ...{ registry, content, credentials, report, signal, platform: own },
+            elsewhere: (digest) => this.#repositoriesWith(digest, reference),
+          });
+          if (pushed.digest === id) await this.#addRepository(id, repositoryOf(reference));
+          this.#emit('push', familiarName(reference), familiarRepository(reference), this.#labelsOf(id));
+        }
+      } finally {
+        await this.#letGo(lease);
+      }
+    }, outer);
+  }
+
+  import(archive: Readable | URL, options: ImportOptions): AsyncIterable<Progress> {
+    const reference = options.name === '' ? undefined : withDefaultTag(parseReference(options.name));
+    if (reference?.digest) throw new EngineError('invalid', 'cannot import digest reference');
+    const defaults = applyChanges({}, options.changes);
+    return progressOf(async (report, signal) => {
+      using lease = this.#claims.lease();
+      const { content, platform, registry } = this.#deps;
+      try {
+        const stream = archive instanceof URL ? await downloading(archive, { registry, report, signal }) : archive;
+        const { message } = options;
+        const descriptor = await importImage(
+          { archive: stream, platform: options.platform ?? platform, defaults, message },
+          { content, claims: this.#claims, lease, sink: this.#sink(lease), signal },
+        );
+        const { digest } = descriptor;
+        await this.#arrive([{ descriptor, names: reference ? [formatReference(reference)] : [] }]);
+        if (reference) this.#emit('tag', digest, familiarName(reference), this.#labelsOf(digest));
+        this.#emit('import', digest, digest, this.#labelsOf(digest));
+        report({ status: digest });
+      } catch (error) {
+        throw await this.#failed(lease, error, signal, 'import');
+      }
+    }, options.signal);
+  }
+
+  manifests(id: Digest): readonly ImageManifest[] {
+    const graph = this.#graphs.get(id);
+    if (!graph) throw new EngineError('not-found', `No such image: ${id}`);
+    return 'damage' in graph ? [] : manifestsOf(graph, this.#factsOf);
+  }
+
+  async usage(): Promise<ImageUsage> {
+    const { content, snapshots } = this.#deps;
+    const disk = new DiskUsage();
+    await content.measure(disk);
+    await snapshots.measureLayers(disk);
+    const graphs = [...this.#graphs].flatMap(([id, graph]) => ('damage' in graph ? [] : [[id, graph] as const]));
+    return { bytes: disk.bytes, shared: sharedSizes(new Map(graphs), this.#factsOf) };
+  }
+
   async tag(name: string, target: string): Promise<void> {
     const reference = parseReference(target);
     if (reference.digest) throw new EngineError('invalid', 'refusing to create a tag with a digest reference');
@@ -153,24 +279,58 @@ export class ImageStore implements Images {
   async remove(name: string, { force }: { force: boolean; prune: boolean }): Promise<Removed> {
     return await this.#changes.run('names', async () => {
       const { id, reference }: Found = lookUp(this.#records, name);
-      const record = this.#records.images.get(id)!;
-      const facts = { id, reference, force, names: this.#records.namesOf(id), repositories: record.repositories };
+      const { repositories } = this.#records.images.get(id)!;
+      const facts = { id, reference, force, names: this.#records.namesOf(id), repositories };
       const plan = planRemoval({ ...facts, users: this.#deps.users.usersOf(id) });
-      const left = record.repositories.filter((repository) => !plan.repositories.includes(repository));
-      const labels = this.#labelsOf(id);
-      const graph = this.#graphs.get(id);
-      await this.#records.write({
-        names: new Map(plan.names.map((gone) => [gone, undefined])),
-        images: new Map([[id, plan.image ? undefined : { ...record, repositories: left }]]),
-      });
-      const untagged = [...plan.names, ...plan.repositories.map((repository) => `${repository}@${id}`)];
-      for (const _ of untagged) this.#emit('untag', id, id, labels);
-      if (!plan.image) return { untagged: untagged.map(familiar), deleted: [] };
-      this.#graphs.delete(id);
-      this.#emit('delete', id, id, {});
-      await this.#collector.sweep(graph && 'reaches' in graph ? graph.reaches : [id]);
-      return { untagged: untagged.map(familiar), deleted: [id] };
+      const { untagged, deleted } = await this.#carryOut(id, plan);
+      return { untagged, deleted };
     });
+  }
+
+  async prune({ all, matches }: PruneOptions): Promise<Removed & { readonly bytes: number }> {
+    const untagged: string[] = [];
+    const deleted: Digest[] = [];
+    let bytes = 0;
+    for (const image of await this.list()) {
+      if (!matches(image)) continue;
+      await this.#changes.run('names', async () => {
+        const { id } = image;
+        const record = this.#records.images.get(id);
+        if (!record) return;
+        const users = this.#deps.users.usersOf(id);
+        const plan = planPrune({ names: this.#records.namesOf(id), repositories: record.repositories, users, all });
+        if (!plan) return;
+        const gone = await this.#carryOut(id, plan);
+        untagged.push(...gone.untagged);
+        deleted.push(...gone.deleted);
+        bytes += gone.bytes;
+      });
+    }
+    this.#deps.events.emit({
+      type: 'image',
+      action: 'prune',
+      actor: { id: '', attributes: { reclaimed: `${bytes}` } },
+    });
+    return { untagged, deleted, bytes };
+  }
+
+  /** Names first, durable; then what nothing reaches any more. */
+  async #carryOut(id: Digest, plan: RemovalPlan): Promise<Removed & { readonly bytes: number }> {
+    const record = this.#records.images.get(id)!;
+    const left = record.repositories.filter((repository) => !plan.repositories.includes(repository));
+    const labels = this.#labelsOf(id);
+    const graph = this.#graphs.get(id);
+    await this.#records.write({
+      names: new Map(plan.names.map((gone) => [gone, undefined])),
+      images: new Map([[id, plan.image ? undefined : { ...record, repositories: left }]]),
+    });
+    const untagged = [...plan.names, ...plan.repositories.map((repository) => `${repository}@${id}`)].map(familiar);
+    for (const _ of untagged) this.#emit('untag', id, id, labels);
+    if (!plan.image) return { untagged, deleted: [], bytes: 0 };
+    this.#graphs.delete(id);
+    this.#emit('delete', id, id, {});
+    const { bytes } = await this.#collector.sweep(graph && 'reaches' in graph ? graph.reaches : [id]);
+    return { untagged, deleted: [id], bytes };
   }
 
   async history(name: string, platform?: Platform): Promise<readonly HistoryLine[]> {
@@ -263,6 +423,58 @@ export class ImageStore implements Images {
     return new EngineError('canceled', `${what} was canceled`, { cause: error });
   }
 
+  readonly #factsOf: FactsOf = (diffId) => this.#deps.snapshots.layerFacts(diffId);
+
+  /** Keeps all that is here of these images, whatever is removed meanwhile. */
+  #leaseOf(ids: readonly Digest[]): Lease {
+    const lease = this.#claims.lease();
+    for (const id of ids) {
+      const graph = this.#graphs.get(id);
+      if (graph && 'reaches' in graph) for (const digest of graph.reaches) lease.add(digest);
+    }
+    return lease;
+  }
+
+  /** What was removed while it was needed goes now. */
+  async #letGo(lease: Lease): Promise<void> {
+    const held = lease.digests();
+    lease[Symbol.dispose]();
+    try {
+      await this.#collector.sweep(held);
+    } catch (error) {
+      this.#deps.log.warn('could not clean up; the next collection will', { error });
+    }
+  }
+
+  /** What is moved of an image: the whole of it, or the manifest for one platform. */
+  #rootFor(id: Digest, name: string, platform: Platform | undefined): Descriptor {
+    if (platform) return this.#choose(id, name, platform).descriptor;
+    return this.#records.images.get(id)!.descriptor;
+  }
+
+  /** Other repositories of the same registry that hold a blob, the paths only. */
+  #repositoriesWith(digest: Digest, { domain, path }: Reference): readonly string[] {
+    const found = new Set<string>();
+    for (const [id, { repositories }] of this.#records.images) {
+      const graph = this.#graphs.get(id);
+      if (!graph || 'damage' in graph || !graph.blobs.has(digest)) continue;
+      for (const repository of repositories)
+        if (repository.startsWith(`${domain}/`)) found.add(repository.slice(domain.length + 1));
+    }
+    found.delete(path);
+    return [...found];
+  }
+
+  /** It is known there by its digest from now on. */
+  async #addRepository(id: Digest, repository: string): Promise<void> {
+    await this.#changes.run('names', async () => {
+      const record = this.#records.images.get(id);
+      if (!record || record.repositories.includes(repository)) return;
+      const repositories = [...record.repositories, repository];
+      await this.#records.write({ images: new Map([[id, { ...record, repositories }]]) });
+    });
+  }
+
   #reaches(digest: Digest): boolean {
     for (const graph of this.#graphs.values()) if ('reaches' in graph && graph.reaches.has(digest)) return true;
     return false;
@@ -311,12 +523,8 @@ export class ImageStore implements Images {
     const names = this.#records.namesOf(id);
     const tagged = names.map((name) => this.#records.names.get(name)!.tagged);
     const graph = this.#graphs.get(id)!;
-    let size = 0;
-    const blobs = 'blobs' in graph ? graph.blobs : new Map<Digest, number>();
-    const diffIds = new Set(config.rootfs.diff_ids);
-    // A plain layer and its blob are one file.
-    for (const [digest, bytes] of blobs) if (!diffIds.has(digest)) size += bytes;
-    for (const diffId of diffIds) size += this.#deps.snapshots.layerFacts(diffId)?.size ?? 0;
+    const sizes = 'blobs' in graph ? [...sizesOf(graph, this.#factsOf).values()] : [];
+    const size = sizes.reduce((sum, bytes) => sum + bytes, 0);
     return {
       ...{ id, descriptor: record.descriptor, manifest, config, size, names },
       layers: config.rootfs.diff_ids,

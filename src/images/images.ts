@@ -38,6 +38,53 @@ export interface Image {
   readonly tagged: string | undefined;
 }
 
+/** One of the manifests that an index lists, or the only one of an image without an index. */
+export interface ImageManifest {
+  readonly descriptor: Descriptor;
+  readonly kind: 'image' | 'attestation' | 'unknown';
+  /** All of its content is here. */
+  readonly available: boolean;
+  readonly platform: Platform | undefined;
+  /** Of an attestation: the manifest that it is about. */
+  readonly attests: Digest | undefined;
+  /** Bytes of what is here: blobs, and layers made ready. */
+  readonly content: number;
+  readonly unpacked: number;
+}
+
+export interface PushOptions {
+  /** Every tag of the repository; the name has none then. */
+  readonly allTags: boolean;
+  /** Only the image for this platform. */
+  readonly platform?: Platform;
+  readonly credentials?: Credentials;
+  readonly signal?: AbortSignal;
+}
+
+export interface ImportOptions {
+  /** The name that it gets, or ''. */
+  readonly name: string;
+  readonly message: string;
+  /** Instructions, as of a Dockerfile. */
+  readonly changes: readonly string[];
+  readonly platform?: Platform;
+  readonly signal?: AbortSignal;
+}
+
+/** What images take. */
+export interface ImageUsage {
+  /** On the disk: blobs and layers, each once. */
+  readonly bytes: number;
+  /** Of each image's size, what other images have too. */
+  readonly shared: ReadonlyMap<Digest, number>;
+}
+
+export interface PruneOptions {
+  /** Those with names too, where no container uses them. */
+  readonly all: boolean;
+  readonly matches: (image: Image) => boolean;
+}
+
 export interface Removed {
   readonly untagged: readonly string[];
   readonly deleted: readonly Digest[];
@@ -45,7 +92,14 @@ export interface Removed {
 
 /** Who uses images, asked before one is removed. `containers/` implements it, `daemon/` hands it over. */
 export interface ImageUsers {
-  usersOf(id: Digest): readonly { readonly id: string; readonly running: boolean }[];
+  usersOf(id: Digest): readonly ImageUser[];
+}
+
+export interface ImageUser {
+  readonly id: string;
+  readonly running: boolean;
+  /** What it calls the image; undefined while it is being made. */
+  readonly name?: string;
 }
 
 export interface PullOptions {
@@ -72,6 +126,23 @@ export interface Images {
     archive: Readable,
     options: { quiet: boolean; platform?: Platform; signal?: AbortSignal },
   ): AsyncIterable<Progress>;
+  /**
+   * A tar of the images: OCI layout and docker-archive in one. Throws before the first bytes when there is no such image;
+   * what is damaged later cuts it off. Its content stays, whatever is removed, until it is read or the signal aborts.
+   */
+  save(
+    names: readonly string[],
+    options: { readonly platform?: Platform; readonly signal: AbortSignal },
+  ): Promise<AsyncIterable<Buffer>>;
+  /** Throws before the first progress only for what is no name; all else is told behind it, as Docker does. */
+  push(name: string, options: PushOptions): AsyncIterable<Progress>;
+  /** A root file system as an image: the bytes of a tar in any compression, or where in the web there is one. */
+  import(archive: Readable | URL, options: ImportOptions): AsyncIterable<Progress>;
+  /** Removes what nobody uses, as far as it matches. */
+  prune(options: PruneOptions): Promise<Removed & { readonly bytes: number }>;
+  /** In the order of the index. Throws `not-found`. */
+  manifests(id: Digest): readonly ImageManifest[];
+  usage(): Promise<ImageUsage>;
   tag(name: string, target: string): Promise<void>;
   remove(name: string, options: { force: boolean; prune: boolean }): Promise<Removed>;
   history(

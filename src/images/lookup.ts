@@ -2,6 +2,7 @@ import { EngineError } from '../base/errors.ts';
 import { type Digest, hexOf, isDigest } from '../oci/digest.ts';
 import {
   familiarName,
+  familiarRepository,
   formatReference,
   parseReference,
   type Reference,
@@ -31,6 +32,43 @@ export function lookUp(records: ImageRecords, text: string): Found {
   const found = byReference(records, reference);
   if (found) return { id: found, reference };
   return (prefix && byPrefix(records, prefix)) || missing(familiarName(reference));
+}
+
+/**
+ * What a name means to `docker save`: one image, under that name; of a repository without a tag every tag of it; an image
+ * by its ID under none.
+ */
+export function lookUpAll(records: ImageRecords, text: string): readonly { id: Digest; saved: readonly string[] }[] {
+  const tags =
+    /[:@]/.test(text.slice(text.lastIndexOf('/') + 1)) || isDigest(`sha256:${text}`) ? [] : tagsOf(records, text);
+  if (tags.length > 0) return tags.map(([name, id]) => ({ id, saved: [name] }));
+  const { id, reference } = lookUp(records, text);
+  return [{ id, saved: reference && !reference.digest ? [formatReference(reference)] : [] }];
+}
+
+function tagsOf(records: ImageRecords, repository: string): [string, Digest][] {
+  const wanted = repositoryOf(parseReference(repository));
+  return [...records.names]
+    .filter(([name]) => repositoryOf(parseReference(name)) === wanted)
+    .map(([name, { descriptor }]): [string, Digest] => [name, descriptor.digest])
+    .sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+/** What is pushed where: the reference's tag, or all tags of its repository. Throws `not-found` in Docker's words. */
+export function pushTargets(
+  records: ImageRecords,
+  given: Reference,
+  allTags: boolean,
+): readonly { reference: Reference; id: Digest }[] {
+  if (given.digest) throw new EngineError('invalid', 'cannot push a digest reference');
+  const tags = tagsOf(records, repositoryOf(given));
+  if (tags.length === 0)
+    throw new EngineError('not-found', `An image does not exist locally with the tag: ${familiarRepository(given)}`);
+  if (allTags) return tags.map(([name, id]) => ({ reference: parseReference(name), id }));
+  const reference = withDefaultTag(given);
+  const id = records.names.get(formatReference(reference))?.descriptor.digest;
+  if (!id) throw new EngineError('not-found', `tag does not exist: ${familiarName(reference)}`);
+  return [{ reference, id }];
 }
 
 function byId(records: ImageRecords, id: Digest, text: string): Found {

@@ -87,7 +87,24 @@ export const silentSteps: LayerSteps = {
   done: () => {},
 };
 
-function throttled(report: Report, id: string) {
+/** A layer's lines in `docker push`. */
+export function pushSteps(report: Report, id: string) {
+  const say = (status: string) => report({ status, progressDetail: {}, id });
+  const numbers = throttled(report, id);
+  return {
+    queued: (waiting: boolean) => {
+      say('Preparing');
+      if (waiting) say('Waiting');
+    },
+    there: () => say('Layer already exists'),
+    mounted: (repository: string) => say(`Mounted from ${repository}`),
+    sending: (current: number, total: number) => numbers('Pushing', current, total),
+    sent: () => say('Pushed'),
+  };
+}
+
+/** Numbers that come at most ten times a second; of the whole, when that is known. */
+export function throttled(report: Report, id: string | undefined) {
   let last = 0;
   let shown = '';
   return (now: string, current: number, total: number) => {
@@ -96,7 +113,12 @@ function throttled(report: Report, id: string) {
     if (current === 0 || shown === `${now} ${current}` || (begun && time - last < interval && current < total)) return;
     last = time;
     shown = `${now} ${current}`;
-    report({ status: now, progressDetail: { current, total }, progress: progressBar(current, total), id });
+    report({
+      status: now,
+      progressDetail: total < 0 ? { current } : { current, total },
+      progress: progressBar(current, total),
+      ...(id === undefined ? {} : { id }),
+    });
   };
 }
 

@@ -116,6 +116,25 @@ export function refusal(reference: Reference, { status, url, errors, retryAfter 
   });
 }
 
+/** What a registry's refusal to take a blob or a manifest means: its own words, as Docker prints them. */
+export function pushRefusal(reference: Reference, { status, url, errors, retryAfter }: Answer): RegistryError {
+  const said = formatWireErrors(errors);
+  const has = (code: string) => errors.some((error) => error.code === code);
+  const hint = `sign in with an account that may push there: docker login ${reference.domain}`;
+  if (status === 401 || has('UNAUTHORIZED'))
+    return new RegistryError('unauthorized', said || 'unauthorized: authentication required', { status, hint });
+  if (status === 403 || has('DENIED'))
+    return new RegistryError('forbidden', said || 'denied: requested access to the resource is denied', {
+      status,
+      hint,
+    });
+  const kind = status === 404 ? 'not-found' : status >= 500 || status === 429 ? 'unavailable' : 'invalid';
+  return new RegistryError(kind, said || `unexpected HTTP status from ${shown(url)}: ${status}`, {
+    status,
+    ...(status >= 500 || status === 429 || status === 408 ? waiting(retryAfter) : {}),
+  });
+}
+
 /** Retry-After is a number of seconds or a date (RFC 9110, section 10.2.3). */
 export function waiting(retryAfter: string | undefined): { temporary: true; retryAfter?: number } {
   if (retryAfter === undefined) return { temporary: true };

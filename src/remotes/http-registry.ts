@@ -9,12 +9,27 @@ import { familiarName, type Reference, withDefaultTag } from '../oci/reference.t
 import { imageLimits, readIndex, readManifest, refuseSchema1, sniffMediaType } from '../oci/validate.ts';
 import { bodyOf, readBody } from './body.ts';
 import { HostCertificates } from './certificates.ts';
-import { canceled, RegistryError, readWireErrors, refusal } from './errors.ts';
+import { download } from './download.ts';
+import { type Answer, canceled, pushRefusal, RegistryError, readWireErrors, refusal } from './errors.ts';
 import { type Endpoint, Hosts } from './hosts.ts';
 import { login } from './login.ts';
 import { noProxies, Proxies } from './proxies.ts';
-import type { Credentials, Fetched, Registry, RegistryConfig, RegistryOptions } from './registry.ts';
+import { type PushDeps, pushBlob } from './push-blob.ts';
+import { pushManifest } from './push-manifest.ts';
+import type {
+  BlobArrival,
+  Credentials,
+  Download,
+  Fetched,
+  PushedBlob,
+  PushOptions,
+  Registry,
+  RegistryConfig,
+  RegistryOptions,
+  SearchResult,
+} from './registry.ts';
 import { withRetries } from './retry.ts';
+import { search } from './search.ts';
 import { type Ask, Refused, Sessions, scrubbed } from './session.ts';
 import { listTags } from './tags.ts';
 import { Tokens } from './tokens.ts';
@@ -85,7 +100,8 @@ export class HttpRegistry implements Registry, Disposable {
         discard(reply);
         reply = await ask({ path, headers });
       }
-      if (reply.status !== 200 && reply.status !== 206) throw await this.#refusal(reference, reply, options);
+      if (reply.status !== 200 && reply.status !== 206)
+        throw await this.#refusal(reply, options, (answer) => refusal(reference, answer));
       const from = reply.status === 206 ? offset : 0;
       const wrong = wrongPart(reply, from, descriptor.size);
       if (wrong) {
@@ -102,9 +118,36 @@ export class HttpRegistry implements Registry, Disposable {
       listTags(reference, {
         ask,
         read: (reply) => this.#read(reply, options),
-        refusal: (reply) => this.#refusal(reference, reply, options),
+        refusal: (reply) => this.#refusal(reply, options, (answer) => refusal(reference, answer)),
       }),
     );
+  }
+
+  async pushBlob(reference: Reference, blob: PushedBlob, options: PushOptions): Promise<BlobArrival> {
+    return await this.#pushing(reference, options, (deps) => pushBlob(reference, blob, options, deps));
+  }
+
+  async pushManifest(reference: Reference, manifest: Fetched, options: RegistryOptions): Promise<void> {
+    await this.#pushing(reference, options, (deps) =>
+      withRetries(this.#timing, options.signal, () => pushManifest(reference, manifest, deps)),
+    );
+  }
+
+  async search(
+    term: string,
+    limit: number,
+    { credentials, signal }: RegistryOptions,
+  ): Promise<readonly SearchResult[]> {
+    const deps = { hosts: this.#hosts, transport: this.#transport, timing: this.#timing };
+    try {
+      return await search(deps, { term, limit, credentials, signal });
+    } catch (error) {
+      throw scrubbed(error, credentials);
+    }
+  }
+
+  async download(url: URL, { signal }: Pick<RegistryOptions, 'signal'>): Promise<Download> {
+    return await download({ hosts: this.#hosts, transport: this.#transport, timing: this.#timing }, url, signal);
   }
 
   async login(serverAddress: string, credentials: Credentials): Promise<{ identityToken: string }> {
@@ -129,7 +172,7 @@ export class HttpRegistry implements Registry, Disposable {
     const path = `v2/${reference.path}/manifests/${descriptor?.digest ?? reference.digest ?? reference.tag}`;
     return await this.#each(reference, options, async (ask) => {
       const reply = await ask({ path, headers: { accept: accepted.join(', ') } });
-      if (reply.status !== 200) throw await this.#refusal(reference, reply, options);
+      if (reply.status !== 200) throw await this.#refusal(reply, options, (answer) => refusal(reference, answer));
       const bytes = await this.#read(reply, options);
       return verified(reference, descriptor, reply, bytes);
     });
@@ -146,7 +189,14 @@ export class HttpRegistry implements Registry, Disposable {
     for (const endpoint of endpoints) {
       try {
         return await withRetries(this.#timing, signal, () =>
-          run((ask) => this.#ask(reference, endpoint, ask, { credentials, signal })),
+          run((ask) =>
+            this.#ask(
+              endpoint,
+              { scope: `repository:${reference.path}:pull`, ...ask },
+              { credentials, signal },
+              (answer) => refusal(reference, answer),
+            ),
+          ),
         );
       } catch (error) {
         const last = endpoint === endpoints.at(-1);
@@ -162,22 +212,43 @@ export class HttpRegistry implements Registry, Disposable {
     throw new RegistryError('internal', `no endpoint for ${reference.domain}`);
   }
 
+  /** What is pushed goes to the registry itself, never to a mirror of it. */
+  async #pushing<T>(reference: Reference, options: RegistryOptions, run: (deps: PushDeps) => Promise<T>): Promise<T> {
+    const endpoint = await this.#hosts.originOf(reference.domain);
+    const own = `repository:${reference.path}:pull,push`;
+    const refused = (answer: Answer) => pushRefusal(reference, answer);
+    try {
+      return await run({
+        ask: (ask, from) =>
+          this.#ask(
+            endpoint,
+            { ...ask, scope: from === undefined ? own : `${own} repository:${from}:pull` },
+            options,
+            refused,
+          ),
+        refusal: (reply) => this.#refusal(reply, options, refused),
+        timing: this.#timing,
+      });
+    } catch (error) {
+      throw scrubbed(error, options.credentials);
+    }
+  }
+
   async #ask(
-    reference: Reference,
     endpoint: Endpoint,
     ask: Ask,
     { credentials, signal }: RegistryOptions,
+    refused: (answer: Answer) => RegistryError,
   ): Promise<Reply> {
     if (signal?.aborted) throw canceled(signal.reason);
     try {
       return await this.#sessions.get(endpoint, {
         ...ask,
-        scope: `repository:${reference.path}:pull`,
         credentials: endpoint.mirror ? undefined : credentials,
         signal,
       });
     } catch (error) {
-      if (error instanceof Refused) throw refusal(reference, { ...error.reply, errors: error.errors });
+      if (error instanceof Refused) throw refused({ ...error.reply, errors: error.errors });
       throw error;
     }
   }
@@ -186,10 +257,14 @@ export class HttpRegistry implements Registry, Disposable {
     return readBody(reply, imageLimits.manifestBytes, { stall: this.#timing.stall, signal });
   }
 
-  async #refusal(reference: Reference, reply: Reply, options: RegistryOptions): Promise<RegistryError> {
+  async #refusal(
+    reply: Reply,
+    options: RegistryOptions,
+    refused: (answer: Answer) => RegistryError,
+  ): Promise<RegistryError> {
     const body = await this.#read(reply, options).catch(() => Buffer.alloc(0));
     const retryAfter = reply.headers['retry-after'];
-    return refusal(reference, { status: reply.status, url: reply.url, errors: readWireErrors(body), retryAfter });
+    return refused({ status: reply.status, url: reply.url, errors: readWireErrors(body), retryAfter });
   }
 }
 

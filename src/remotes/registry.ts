@@ -37,6 +37,38 @@ export interface Fetched {
   readonly bytes: Buffer;
 }
 
+export interface PushedBlob {
+  readonly descriptor: Descriptor;
+  /** Its bytes from `offset` on. */
+  readonly open: (offset: number) => Readable;
+  /** Repositories of the same registry that are known to have it; the first one that gives it will do. */
+  readonly elsewhere: readonly string[];
+}
+
+export interface PushOptions extends RegistryOptions {
+  /** Bytes that the registry has been sent; less than before when it had to start over. */
+  readonly onProgress?: (bytes: number) => void;
+}
+
+export type BlobArrival =
+  | { readonly kind: 'there' }
+  | { readonly kind: 'mounted'; readonly from: string }
+  | { readonly kind: 'sent' };
+
+export interface SearchResult {
+  readonly name: string;
+  readonly description: string;
+  readonly stars: number;
+  readonly official: boolean;
+  readonly automated: boolean;
+}
+
+export interface Download {
+  readonly stream: Readable;
+  /** Undefined when the server does not say. */
+  readonly size: number | undefined;
+}
+
 /** A registry as a client sees it (OCI distribution-spec 1.1). Everything it returns is verified against its digest. */
 export interface Registry {
   /** The manifest or index that the name points to now. Throws RegistryError. */
@@ -53,6 +85,17 @@ export interface Registry {
     options: RegistryOptions,
   ): Promise<{ stream: Readable; from: number }>;
   tags(reference: Reference, options: RegistryOptions): Promise<readonly string[]>;
+  /**
+   * Makes the repository have the blob: it has it already, takes it from another of the registry's repositories, or gets
+   * it sent. What is cut goes on where the registry says it stopped.
+   */
+  pushBlob(reference: Reference, blob: PushedBlob, options: PushOptions): Promise<BlobArrival>;
+  /** Under its digest, or under the tag when the reference has one. */
+  pushManifest(reference: Reference, manifest: Fetched, options: RegistryOptions): Promise<void>;
+  /** `docker search`: by name, at Docker Hub or at the registry that stands before the term. */
+  search(term: string, limit: number, options: RegistryOptions): Promise<readonly SearchResult[]>;
+  /** A file from anywhere in the web, for `docker import`. */
+  download(url: URL, options: Pick<RegistryOptions, 'signal'>): Promise<Download>;
   /** `POST /auth`: throws `unauthorized` when the registry does not take the credentials. */
   login(serverAddress: string, credentials: Credentials): Promise<{ identityToken: string }>;
 }

@@ -1,15 +1,18 @@
 import { EngineError } from '../base/errors.ts';
+import { guardFor } from './addresses.ts';
 import { readBody } from './body.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
 import { RegistryError, readWireErrors, shown, unauthorized, type WireError } from './errors.ts';
 import type { Endpoint, Hosts } from './hosts.ts';
 import type { Credentials } from './registry.ts';
 import { basic, hasCredentials, type Tokens, whoOf } from './tokens.ts';
-import { discard, follow, type Reply, type Timing, type Transport } from './transport.ts';
+import { type Call, discard, follow, type Method, type Reply, type Timing, type Transport } from './transport.ts';
 
 export interface Ask {
-  /** Below the base: `v2/library/nginx/manifests/latest?x=y`. */
-  readonly path: string;
+  readonly method?: Method;
+  /** Below the base: `v2/library/nginx/manifests/latest?x=y`. Or where the registry said to go on, whole. */
+  readonly path: string | URL;
+  readonly body?: Call['body'];
   readonly headers?: Readonly<Record<string, string>>;
   /** What a token must allow: `repository:library/nginx:pull`. */
   readonly scope?: string;
@@ -31,12 +34,15 @@ export class Sessions {
   readonly #bases = new Map<string, URL>();
   /** Who has to send a password with every request, where. */
   readonly #basic = new Set<string>();
+  /** Where registries answered last, by host. */
+  readonly #addresses = new Map<string, string>();
 
   constructor(deps: SessionsDeps) {
     this.#deps = deps;
   }
 
   async get(endpoint: Endpoint, ask: Ask): Promise<Reply> {
+    if (ask.path instanceof URL) return await this.#continued(endpoint, ask, ask.path);
     const host = endpoint.bases[0]!.host;
     const known = this.#bases.get(host);
     const bases = known ? [known, ...endpoint.bases.filter((base) => base.href !== known.href)] : endpoint.bases;
@@ -63,16 +69,36 @@ export class Sessions {
     throw failure;
   }
 
+  /**
+   * Where the registry said to go on. Only at its own origin does that get credentials (S32); elsewhere it is a stranger's
+   * address, which must be one that the registry may send its clients to (S33).
+   */
+  async #continued(endpoint: Endpoint, ask: Ask, url: URL): Promise<Reply> {
+    const own = endpoint.bases.find(({ origin }) => origin === url.origin);
+    if (own) return await this.#authorized(own, ask);
+    const { method, headers = {}, body, signal } = ask;
+    const address = this.#addresses.get(endpoint.bases[0]!.host);
+    const secure = this.#bases.get(endpoint.bases[0]!.host)?.protocol !== 'http:';
+    if (secure && url.protocol === 'http:' && !(await this.#deps.hosts.isInsecure(url.host)))
+      throw new RegistryError(
+        'forbidden',
+        `the registry sends its client from https to http://${url.host}, which is not listed as insecure; refused`,
+      );
+    return await follow(this.#deps, { ...callOf({ method, body }), url, headers, signal, guard: guardFor(address) });
+  }
+
   async #authorized(base: URL, ask: Ask): Promise<Reply> {
     const { credentials, scope } = ask;
     const url = new URL(ask.path, base);
     const send = (authorization: string | undefined) =>
       follow(this.#deps, {
+        ...callOf(ask),
         url,
         headers: { ...ask.headers, ...(authorization ? { authorization } : {}) },
         signal: ask.signal,
       });
     const reply = await send(this.#remembered(base, ask));
+    if (reply.address !== undefined) this.#addresses.set(base.host, reply.address);
     // A 401 from where a redirect led is not the registry's, and gets no credentials (S32).
     if (reply.status !== 401 || reply.url.origin !== base.origin) return reply;
 
@@ -127,6 +153,10 @@ export class Sessions {
   async #errorsOf(reply: Reply, signal: AbortSignal | undefined): Promise<readonly WireError[]> {
     return readWireErrors(await readBody(reply, 1024 * 1024, { stall: this.#deps.timing.stall, signal }));
   }
+}
+
+function callOf({ method, body }: { readonly method?: Method | undefined; readonly body?: Call['body'] }) {
+  return { ...(method ? { method } : {}), ...(body === undefined ? {} : { body }) };
 }
 
 /** A refusal whose body was read already. */

@@ -15,6 +15,7 @@ import { canceled, proxyError, proxyRefusal, RegistryError, transportError } fro
 import type { Hosts } from './hosts.ts';
 import { type Proxies, proxyAuthorization } from './proxies.ts';
 import { ForwardAgent, type ProxyRoute, TunnelAgent } from './proxy-agents.ts';
+import { isSent, type SentBody, SourceFailed, sendBody } from './sent-body.ts';
 
 /** How long things may take, in milliseconds. */
 export interface Timing {
@@ -28,11 +29,16 @@ export interface Timing {
   readonly attempts: number;
 }
 
+/** So many times the usual patience for the answer to what took long to send. */
+const afterBody = 4;
+
+export type Method = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH';
+
 export interface Call {
-  readonly method?: 'GET' | 'POST';
+  readonly method?: Method;
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body?: string;
+  readonly body?: string | Uint8Array | SentBody;
   readonly signal?: AbortSignal | undefined;
   /** For hosts that a registry named, not the user. */
   readonly guard?: AddressGuard | undefined;
@@ -77,6 +83,7 @@ export class Transport implements Disposable {
       return await this.#exchange(call, agent, proxy);
     } catch (error) {
       if (signal?.aborted) throw canceled(error);
+      if (error instanceof SourceFailed) throw error.cause;
       throw proxy && url.protocol === 'http:' ? proxyError(url, proxy, error) : transportError(url, error);
     }
   }
@@ -90,6 +97,8 @@ export class Transport implements Disposable {
   #exchange(call: Call, agent: Agent, proxy: URL | undefined): Promise<Reply> {
     const { method = 'GET', url, headers, body, signal } = call;
     const { timing, userAgent } = this.#deps;
+    const streamed = isSent(body) ? body : undefined;
+    const length = isSent(body) ? body.length : body === undefined ? 0 : Buffer.byteLength(body);
     const send = url.protocol === 'https:' ? sendHttps : sendHttp;
     // Without user and password, which a Location may carry: Node would make an Authorization of them.
     const plain = new URL(url.origin + url.pathname + url.search);
@@ -97,6 +106,7 @@ export class Transport implements Disposable {
     const forwarded =
       proxy && url.protocol === 'http:' ? { path: plain.href, as: proxyAuthorization(proxy) } : undefined;
     return new Promise((resolve, reject) => {
+      let answered = false;
       const request = send(
         plain,
         {
@@ -107,17 +117,20 @@ export class Transport implements Disposable {
             ...headers,
             ...(forwarded?.as ? { 'proxy-authorization': forwarded.as } : {}),
             'user-agent': userAgent,
-            ...(body === undefined ? {} : { 'content-length': Buffer.byteLength(body) }),
+            ...(method === 'GET' || method === 'HEAD' ? {} : { 'content-length': length }),
           },
           ...(signal ? { signal } : {}),
         },
         (response) => {
+          answered = true;
           clearTimeout(timer);
           response.on('error', () => {}); // whoever reads the body sees it again
           if (forwarded && response.statusCode === 407) {
             response.destroy();
             return reject(proxyRefusal(url, 407));
           }
+          // Answered before all was sent: what is left of it would be taken for the next request.
+          if (!request.writableEnded) response.once('close', () => request.destroy());
           resolve({
             status: response.statusCode ?? 0,
             headers: response.headers,
@@ -133,15 +146,23 @@ export class Transport implements Disposable {
       whenConnected(request, url.protocol === 'https:', () => {
         clearTimeout(timer);
         timer = setTimeout(late('ETIMEDOUT', 'no answer came in time'), timing.stall);
+        if (streamed)
+          void sendBody(request, streamed, () => timer.refresh()).then((whole) => {
+            // The registry hashes and stores what it has got before it says so.
+            if (!whole || answered) return;
+            clearTimeout(timer);
+            timer = setTimeout(late('ETIMEDOUT', 'no answer came in time'), afterBody * timing.stall);
+          });
       });
       request.on('error', (error) => {
         clearTimeout(timer);
         // A kept connection that the server closed in the same moment says nothing about the server.
         const stale = request.reusedSocket && codeOf(error) === 'ECONNRESET' && !signal?.aborted;
-        if (stale && method === 'GET') this.#exchange(call, agent, proxy).then(resolve, reject);
+        if (stale && (method === 'GET' || method === 'HEAD')) this.#exchange(call, agent, proxy).then(resolve, reject);
         else reject(error);
       });
-      request.end(body);
+      // A body that is streamed begins when there is a connection: nothing is read for a host that is not there.
+      if (!streamed) request.end(body);
     });
   }
 
@@ -212,7 +233,8 @@ export async function follow({ transport, hosts }: { transport: Transport; hosts
     if (![301, 302, 303, 307, 308].includes(reply.status) || !location) return { ...reply, address };
     discard(reply);
     if (hops === 10) throw refused('stopped after 10 redirects');
-    if (call.method === 'POST') throw refused('a redirect of what carries credentials is not followed');
+    if (call.method && call.method !== 'GET' && call.method !== 'HEAD')
+      throw refused('a redirect of what carries credentials is not followed');
     const next = URL.parse(location, url.href);
     if (!next || !/^https?:$/.test(next.protocol)) throw refused('the redirect leads to what is no web address');
     if (secure && next.protocol === 'http:' && !(await hosts.isInsecure(next.host)))

@@ -2,6 +2,7 @@ import { mkdirSync, readdirSync, realpathSync, rmSync, statSync } from 'node:fs'
 import { rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Semaphore } from '../base/async.ts';
+import type { DiskUsage } from '../base/disk-usage.ts';
 import { codeOf, EngineError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -87,6 +88,10 @@ export abstract class LayeredSnapshotter implements Snapshotter {
 
   layers(): readonly Digest[] {
     return this.store.list();
+  }
+
+  async measureLayers(usage: DiskUsage): Promise<void> {
+    await usage.add(join(this.root, 'layers'));
   }
 
   async removeLayer(diffId: Digest): Promise<void> {

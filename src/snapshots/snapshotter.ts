@@ -1,3 +1,4 @@
+import type { DiskUsage } from '../base/disk-usage.ts';
 import type { Digest } from '../oci/digest.ts';
 
 /** One mount(2) to make. Snapshotters say which; whoever starts the container carries them out with `sys/`. */
@@ -49,6 +50,8 @@ export interface Snapshotter extends AsyncDisposable {
   /** Frees the bytes at once. Throws `conflict` while a snapshot stands on it. */
   removeLayer(diffId: Digest): Promise<void>;
   layers(): readonly Digest[];
+  /** Adds what layers take on the disk, whether an image has them or not. */
+  measureLayers(usage: DiskUsage): Promise<void>;
   /**
    * A writable snapshot named `key` on top of `layers` (base first, at most 128). Durable when it returns.
    * Throws `not-found` when a layer is not here, `conflict` when the key is in use.

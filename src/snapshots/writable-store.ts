@@ -1,6 +1,7 @@
 import { chmodSync, chownSync, mkdirSync, readdirSync, readlinkSync, renameSync, rmSync, symlinkSync } from 'node:fs';
-import { lstat, readdir, rmdir, unlink } from 'node:fs/promises';
+import { rmdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DiskUsage } from '../base/disk-usage.ts';
 import { codeOf, EngineError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { type Digest, parseDigest } from '../oci/digest.ts';
@@ -99,23 +100,9 @@ export class WritableStore {
 
   async usage(key: string): Promise<SnapshotUsage> {
     this.chain(key);
-    const linked = new Set<number>();
-    let bytes = 0;
-    let inodes = 0;
-    const walk = async (directory: string): Promise<void> => {
-      const names = await readdir(directory, 'buffer').catch(absent);
-      for (const name of names ?? []) {
-        const path = Buffer.concat([Buffer.from(`${directory}/`, 'latin1'), name]);
-        const stat = await lstat(path).catch(absent);
-        if (!stat || (stat.nlink > 1 && !stat.isDirectory() && linked.has(stat.ino))) continue;
-        linked.add(stat.ino);
-        bytes += stat.blocks * 512;
-        inodes++;
-        if (stat.isDirectory()) await walk(path.toString('latin1'));
-      }
-    };
-    await walk(Buffer.from(join(this.directory(key), 'upper')).toString('latin1'));
-    return { bytes, inodes };
+    const usage = new DiskUsage();
+    await usage.add(join(this.directory(key), 'upper'));
+    return { bytes: usage.bytes, inodes: usage.inodes };
   }
 
   /** Removes what a crash left half made, and empties the trash. */

@@ -3,6 +3,7 @@ import { chmod, chown, lstat, mkdir, readdir, rename, rm, rmdir, stat, utimes } 
 import { join } from 'node:path';
 import { KeyedQueue } from '../base/async.ts';
 import { syncDirectory } from '../base/atomic-file.ts';
+import { DiskUsage } from '../base/disk-usage.ts';
 import { codeOf, EngineError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Events } from '../events/bus.ts';
@@ -58,6 +59,12 @@ export class LocalVolumes implements Volumes {
 
   get(name: string): Volume {
     return this.#get(name);
+  }
+
+  async usage(name: string): Promise<number> {
+    const usage = new DiskUsage();
+    await usage.add(this.#get(name).mountpoint);
+    return usage.bytes;
   }
 
   create({

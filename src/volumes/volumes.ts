@@ -23,6 +23,8 @@ export interface Volumes {
     /** Nobody chose the name, although it is given: who makes the volume wrote down before that it will be there. */
     readonly anonymous?: boolean;
   }): Promise<Volume>;
+  /** Bytes that its data takes on the disk: counted each time. */
+  usage(name: string): Promise<number>;
   /** Deletes the data at once. Whether it is in use is asked of `users`. */
   remove(name: string, options: { readonly force: boolean }): Promise<void>;
   /**

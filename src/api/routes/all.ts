@@ -11,6 +11,8 @@ import { containerListRoutes } from './container-list.ts';
 import { containerRoutes } from './containers.ts';
 import { eventRoutes } from './events.ts';
 import { execRoutes } from './exec.ts';
+import { imageArchiveRoutes } from './image-archives.ts';
+import { imageRegistryRoutes } from './image-registry.ts';
 import { imageRoutes } from './images.ts';
 import { networkRoutes } from './networks.ts';
 import { statsRoutes } from './stats.ts';
@@ -27,8 +29,7 @@ export interface EngineRooms {
   readonly volumes: Volumes;
   readonly events: Events;
   readonly system: SystemInfo;
-  /** For `POST /auth`; without it that answers 501. */
-  readonly registry?: Pick<Registry, 'login'> | undefined;
+  readonly registry: Pick<Registry, 'login' | 'resolve' | 'openBlob' | 'search'>;
 }
 
 export interface RouteDeps extends EngineRooms {
@@ -47,6 +48,8 @@ export function routesOf(deps: RouteDeps): Route[] {
     ...statsRoutes(deps),
     ...streamRoutes(deps),
     ...execRoutes(deps),
+    ...imageArchiveRoutes(deps),
+    ...imageRegistryRoutes(deps),
     ...imageRoutes(deps),
     ...networkRoutes(deps),
     ...volumeRoutes(deps),

@@ -2,18 +2,19 @@ import { EngineError } from '../../base/errors.ts';
 import type { Containers } from '../../containers/containers.ts';
 import type { Image, Images } from '../../images/images.ts';
 import { isDigest } from '../../oci/digest.ts';
-import { type Platform, parsePlatform } from '../../oci/platform.ts';
 import { familiarName, parseReference } from '../../oci/reference.ts';
 import { Filters } from '../../protocol/filters.ts';
 import { queryBoolean } from '../../protocol/query.ts';
-import { parseRegistryAuth } from '../../protocol/registry-auth.ts';
 import { nowNano, parseMoment, parseTime, unixSeconds } from '../../protocol/time.ts';
+import { readPlatform } from '../platform.ts';
 import { progressReply } from '../progress.ts';
 import { empty, json } from '../reply.ts';
 import type { ApiRequest } from '../request.ts';
 import { del, get, post, type Route } from '../router.ts';
 import type { SystemInfo } from '../system.ts';
 import { familiar, imageInspect, imageListItem, repositoryName } from '../wire/image.ts';
+import { importImage } from './image-archives.ts';
+import { readCredentials } from './image-registry.ts';
 
 export interface ImageRouteDeps {
   readonly images: Images;
@@ -30,25 +31,29 @@ export function imageRoutes({ images, containers, system }: ImageRouteDeps): Rou
   const shape = (request: ApiRequest, image: Image) => ({
     version: request.version,
     containers: usersOf(image),
-    withManifests: queryBoolean(request.query.get('manifests')),
+    manifests: queryBoolean(request.query.get('manifests')) ? manifestsOf(image) : undefined,
   });
+  /** With the containers that run each of them. */
+  const manifestsOf = (image: Image) =>
+    images.manifests(image.id).map((manifest) => ({
+      manifest,
+      containers: containers
+        .list()
+        .filter(({ imageManifest }) => imageManifest.digest === manifest.descriptor.digest)
+        .map(({ id }) => id),
+    }));
 
   return [
     get('/images/json', async (request) => {
       const found = await selectImages(images, request);
+      const shared = queryBoolean(request.query.get('shared-size')) ? (await images.usage()).shared : undefined;
       return json(
         200,
-        found.map((image) => imageListItem(image, shape(request, image))),
+        found.map((image) => imageListItem(image, { ...shape(request, image), shared: shared?.get(image.id) })),
       );
     }),
     post('/images/create', (request) => pull(images, request)),
-    post('/images/load', (request) => {
-      const quiet = queryBoolean(request.query.get('quiet') ?? '1');
-      const platform = readPlatform(request);
-      return progressReply(request, (signal) =>
-        images.load(request.upload(), { quiet, signal, ...(platform && { platform }) }),
-      );
-    }),
+    post('/images/prune', (request) => prune(images, request)),
     get('/images/*name/json', async (request) => {
       const image = await images.get(request.params['name']!, readPlatform(request));
       return json(200, imageInspect(image, shape(request, image), driver()));
@@ -88,31 +93,11 @@ export function imageRoutes({ images, containers, system }: ImageRouteDeps): Rou
   ];
 }
 
-function readPlatform({ query }: ApiRequest): Platform | undefined {
-  const text = query.get('platform') ?? '';
-  if (text === '') return undefined;
-  // Docker takes `linux/arm64` when pulling and JSON (`{"os":..}`) elsewhere.
-  const platform = text.startsWith('{') ? fromJson(text) : parsePlatform(text);
-  if (!platform) throw new EngineError('invalid', `"${text}": cannot parse platform specifier: invalid argument`);
-  return platform;
-}
-
-function fromJson(text: string): Platform | undefined {
-  try {
-    const { os, architecture, variant } = JSON.parse(text) as Record<string, unknown>;
-    if (typeof os !== 'string' || typeof architecture !== 'string') return undefined;
-    return parsePlatform([os, architecture, typeof variant === 'string' ? variant : ''].filter(Boolean).join('/'));
-  } catch {
-    return undefined;
-  }
-}
-
 function pull(images: Images, request: ApiRequest) {
   const { query } = request;
   const from = query.get('fromImage') ?? '';
   if (from === '') {
-    if (query.has('fromSrc'))
-      throw new EngineError('unsupported', 'Berth does not do image import yet: load an archive made by docker save');
+    if (query.get('fromSrc')) return importImage(images, request);
     throw new EngineError('invalid', 'invalid reference format');
   }
   const tag = query.get('tag') ?? '';
@@ -127,16 +112,31 @@ function pull(images: Images, request: ApiRequest) {
   const name = tag === '' ? from : isDigest(tag) ? `${bare}@${tag}` : `${bare}:${tag}`;
   parseReference(name);
   const platform = readPlatform(request);
-  const auth = parseRegistryAuth(request.header('x-registry-auth'));
-  const credentials = auth && {
-    ...(auth.username !== undefined && { username: auth.username }),
-    ...(auth.password !== undefined && { password: auth.password }),
-    ...(auth.identitytoken !== undefined && { identityToken: auth.identitytoken }),
-    ...(auth.registrytoken !== undefined && { registryToken: auth.registrytoken }),
-  };
+  const credentials = readCredentials(request);
   return progressReply(request, (signal) =>
     images.pull(name, { signal, ...(platform && { platform }), ...(credentials && { credentials }) }),
   );
+}
+
+async function prune(images: Images, { query }: ApiRequest) {
+  const filters = Filters.parse(query.get('filters'), ['dangling', 'label', 'label!', 'until']);
+  const dangling = filters.boolean('dangling') ?? true;
+  const until = readUntil(filters);
+  const { untagged, deleted, bytes } = await images.prune({
+    all: !dangling,
+    matches: (image) =>
+      filters.labels(image.config.config?.Labels ?? {}) && !until.some((time) => timeOf(image) >= time),
+  });
+  const gone = [...untagged.map((name) => ({ Untagged: name })), ...deleted.map((digest) => ({ Deleted: digest }))];
+  return json(200, { ImagesDeleted: gone.length > 0 ? gone : null, SpaceReclaimed: bytes });
+}
+
+function readUntil(filters: Filters): readonly bigint[] {
+  return filters.get('until').map((text) => {
+    const moment = parseMoment(text, nowNano());
+    if (moment === undefined) throw new EngineError('invalid', `invalid filter 'until=${text}'`);
+    return moment;
+  });
 }
 
 const known = ['reference', 'dangling', 'label', 'label!', 'before', 'since', 'until'] as const;
@@ -150,11 +150,7 @@ async function selectImages(images: Images, { query }: ApiRequest): Promise<Imag
     Promise.all(filters.get(key).map(async (name) => timeOf(await images.get(name))));
   const before = await bound('before');
   const since = await bound('since');
-  const until = filters.get('until').map((text) => {
-    const moment = parseMoment(text, nowNano());
-    if (moment === undefined) throw new EngineError('invalid', `invalid filter 'until=${text}'`);
-    return moment;
-  });
+  const until = readUntil(filters);
   const references = [...filters.get('reference'), ...(old ? [old] : [])];
   const found: Image[] = [];
   for (const image of await images.list()) {
@@ -178,7 +174,7 @@ async function selectImages(images: Images, { query }: ApiRequest): Promise<Imag
 
 const timeOf = (image: Image) => parseTime(image.created) ?? 0n;
 
-/** `nginx`, `nginx:1.*`: `*` stands for anything but a slash. With and without the tag. */
+/** `nginx`, `nginx:1.*`, `nginx:[12]`: `*` stands for anything but a slash. With and without the tag. */
 export function matchesReference(pattern: string, name: string): boolean {
   const wanted = glob(pattern);
   return wanted.test(name) || wanted.test(repositoryName(name));
@@ -190,6 +186,7 @@ function glob(pattern: string): RegExp {
     .slice(0, 512)
     .replace(/\*+/g, '*')
     .replace(/[.+^${}()|[\]\\]/g, '\\$&')
+    .replace(/\\\[(\\\^)?([\w.\\-]+)\\\]/g, (_, not, set) => `[${not ? '^' : ''}${set}]`)
     .replace(/\*/g, '[^/]*')
     .replace(/\?/g, '[^/]');
   return (source.match(/\*/g)?.length ?? 0) > 8 ? /(?!)/ : new RegExp(`^${source}$`);

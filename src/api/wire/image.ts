@@ -1,4 +1,4 @@
-import type { Image } from '../../images/images.ts';
+import type { Image, ImageManifest } from '../../images/images.ts';
 import { familiarName, familiarRepository, parseReference } from '../../oci/reference.ts';
 import { unixSeconds, zeroTime } from '../../protocol/time.ts';
 import type { ApiVersion } from '../../protocol/version.ts';
@@ -23,33 +23,48 @@ export function repositoryName(name: string): string {
 const repoTags = (image: Image) => image.names.map(familiar);
 const repoDigests = (image: Image) => image.repoDigests.map(familiar);
 
-/** `Manifests` of an image, one entry: only the platform that is here is kept. */
-function manifests(image: Image, containers: readonly string[]) {
-  const { os, architecture, variant } = image.config;
-  return [
-    {
-      ID: image.manifest.digest,
-      Descriptor: image.manifest,
-      Available: true,
-      Size: { Content: image.manifest.size, Total: image.size },
-      Kind: 'image',
+/** A manifest of an image, and the containers that run it. */
+export interface ListedManifest {
+  readonly manifest: ImageManifest;
+  readonly containers: readonly string[];
+}
+
+function manifestToWire({ manifest, containers }: ListedManifest) {
+  const { descriptor, kind, available, platform, attests, content, unpacked } = manifest;
+  const { os = '', architecture = '', variant } = platform ?? {};
+  return {
+    ID: descriptor.digest,
+    Descriptor: descriptor,
+    Available: available,
+    Size: { Content: content, Total: content + unpacked },
+    Kind: kind,
+    ...(kind === 'image' && {
       ImageData: {
-        Platform: { architecture, os, ...(variant && { variant }) },
-        Containers: containers,
-        Size: { Unpacked: image.size },
+        Platform: {
+          architecture,
+          os,
+          ...(variant && { variant }),
+          ...(platform?.['os.version'] && { 'os.version': platform['os.version'] }),
+        },
+        Size: { Unpacked: unpacked },
+        Containers: containers.length > 0 ? containers : null,
       },
-    },
-  ];
+    }),
+    ...(kind === 'attestation' && { AttestationData: { For: attests ?? '' } }),
+  };
 }
 
 export interface ImageShape {
   readonly version: ApiVersion;
   /** Identifiers of the containers that were made from it. */
   readonly containers: readonly string[];
-  readonly withManifests: boolean;
+  /** Where they were asked for. */
+  readonly manifests?: readonly ListedManifest[] | undefined;
+  /** Bytes that other images have too, where it was asked for. */
+  readonly shared?: number | undefined;
 }
 
-export function imageListItem(image: Image, { version, containers, withManifests }: ImageShape) {
+export function imageListItem(image: Image, { version, containers, manifests, shared = -1 }: ImageShape) {
   const labels = image.config.config?.Labels;
   return {
     Containers: version >= 1051 ? containers.length : -1,
@@ -59,16 +74,16 @@ export function imageListItem(image: Image, { version, containers, withManifests
     ParentId: '',
     RepoDigests: repoDigests(image),
     RepoTags: repoTags(image),
-    SharedSize: -1,
+    SharedSize: shared,
     Size: image.size,
     ...(version < 1044 && { VirtualSize: image.size }),
     ...(version >= 1048 && { Descriptor: image.descriptor }),
-    ...(withManifests && version >= 1047 && { Manifests: manifests(image, containers) }),
+    ...(manifests && version >= 1047 && { Manifests: manifests.map(manifestToWire) }),
   };
 }
 
 /** The answer of `GET /images/{name}/json`. */
-export function imageInspect(image: Image, { version, containers, withManifests }: ImageShape, driver: string) {
+export function imageInspect(image: Image, { version, manifests }: ImageShape, driver: string) {
   const { config } = image;
   return {
     Id: image.id,
@@ -91,7 +106,7 @@ export function imageInspect(image: Image, { version, containers, withManifests 
     RootFS: { Type: 'layers', Layers: config.rootfs.diff_ids },
     Metadata: { LastTagTime: image.tagged ?? zeroTime },
     ...(version >= 1048 && { Descriptor: image.descriptor }),
-    ...(withManifests && version >= 1048 && { Manifests: manifests(image, containers) }),
+    ...(manifests && version >= 1048 && { Manifests: manifests.map(manifestToWire) }),
   };
 }
 
