@@ -33,10 +33,22 @@ const commands: Readonly<Record<string, Entry>> = {
     load: async () => (await import('./commands/inspect.ts')).inspect,
   },
   pull: { about: 'get an image from a registry', load: async () => (await import('./commands/images.ts')).pull },
-  load: { about: 'get images from an archive', load: async () => (await import('./commands/images.ts')).load },
+  push: { about: 'put an image into a registry', load: async () => (await import('./commands/push.ts')).push },
+  load: { about: 'get images from an archive', load: async () => (await import('./commands/image-archives.ts')).load },
+  save: {
+    about: 'write images into an archive',
+    load: async () => (await import('./commands/image-archives.ts')).save,
+  },
+  import: {
+    about: 'make an image of a root file system',
+    load: async () => (await import('./commands/image-archives.ts')).importImage,
+  },
   images: { about: 'list images', load: async () => (await import('./commands/images.ts')).images },
   tag: { about: 'give an image another name', load: async () => (await import('./commands/images.ts')).tag },
   rmi: { about: 'remove images', load: async () => (await import('./commands/images.ts')).rmi },
+  image: { about: 'remove images that nobody uses', load: async () => (await import('./commands/images.ts')).image },
+  login: { about: 'sign in to a registry', load: async () => (await import('./commands/login.ts')).login },
+  logout: { about: 'forget a sign-in', load: async () => (await import('./commands/login.ts')).logout },
   engine: {
     about: 'run, start, stop, install the engine',
     load: async () => (await import('./commands/engine.ts')).engine,
@@ -52,7 +64,7 @@ const commands: Readonly<Record<string, Entry>> = {
 };
 
 /** Aliases that people type because docker has them. */
-const aliases: Readonly<Record<string, string>> = { ls: 'ps', image: 'images', remove: 'rm', status: 'ps' };
+const aliases: Readonly<Record<string, string>> = { ls: 'ps', remove: 'rm', status: 'ps' };
 
 /** Runs one command line and returns its exit code. */
 export async function runCli(args: readonly string[]): Promise<number> {

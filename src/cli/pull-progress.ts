@@ -1,5 +1,6 @@
 import { EngineError } from '../base/errors.ts';
 import type { EngineClient } from '../client/client.ts';
+import { authHeader } from './credentials.ts';
 import { humanBytes, paint, plain } from './terminal.ts';
 
 interface Line {
@@ -20,6 +21,7 @@ export async function pullImage(client: EngineClient, name: string, platform: st
   const [image, tag] = splitTag(name);
   for await (const line of client.stream<Line>('POST', '/images/create', {
     query: { fromImage: image, tag, platform },
+    headers: await authHeader(image),
   })) {
     if (line.error) {
       if (live) process.stderr.write('\r\x1b[K');

@@ -36,8 +36,8 @@ export class Collector {
     let bytes = 0;
     for (const digest of new Set(candidates)) {
       if (!this.#isFree(digest)) continue;
-      bytes += await this.#removeLayer(digest);
-      bytes += await this.#removeBlob(digest);
+      // A plain layer and its blob are one file.
+      bytes += Math.max(await this.#removeLayer(digest), await this.#removeBlob(digest));
     }
     return { bytes };
   }

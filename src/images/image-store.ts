@@ -176,7 +176,10 @@ export class ImageStore implements Images {
     try {
       const images: SavedImage[] = [];
       for (const [id, its] of wanted)
-        images.push({ parts: await partsOf(content, this.#rootFor(id, its[0] ?? id, platform)), names: its });
+        images.push({
+          parts: await partsOf(content, this.#rootFor(id, its[0] ? familiar(its[0]) : id, platform)),
+          names: its,
+        });
       return this.#reading(lease, images, () => writeArchive(images, { content, platform: platform ?? own, signal }));
     } catch (error) {
       lease[Symbol.dispose]();

@@ -50,6 +50,8 @@ export interface ImageManifest {
   /** Bytes of what is here: blobs, and layers made ready. */
   readonly content: number;
   readonly unpacked: number;
+  /** Both together; a plain layer and its blob are one file. */
+  readonly total: number;
 }
 
 export interface PushOptions {

@@ -19,12 +19,8 @@ export function sharedSizes(graphs: ReadonlyMap<Digest, ImageGraph>, factsOf: Fa
   const all = [...graphs].map(([id, graph]) => [id, sizesOf(graph, factsOf)] as const);
   const owners = new Map<Digest, number>();
   for (const [, sizes] of all) for (const part of sizes.keys()) owners.set(part, (owners.get(part) ?? 0) + 1);
-  return new Map(
-    all.map(([id, sizes]) => [
-      id,
-      [...sizes].reduce((sum, [part, bytes]) => (owners.get(part)! > 1 ? sum + bytes : sum), 0),
-    ]),
-  );
+  const isShared = ([part]: readonly [Digest, number]) => owners.get(part)! > 1;
+  return new Map(all.map(([id, sizes]) => [id, sumOf(new Map([...sizes].filter(isShared)))]));
 }
 
 /** What an index lists, as `docker image ls --tree` shows it. */
@@ -33,16 +29,21 @@ export function manifestsOf({ listed, variants, blobs }: ImageGraph, factsOf: Fa
     const { descriptor, manifest, complete } = entry;
     const variant = variants.find((one) => one.descriptor.digest === descriptor.digest);
     const here = manifest ? [descriptor, manifest.config, ...manifest.layers] : [];
-    const content = [...new Set(here.map(({ digest }) => digest))].reduce((sum, it) => sum + (blobs.get(it) ?? 0), 0);
-    const diffIds = new Set(variant?.config.rootfs.diff_ids);
-    const unpacked = [...diffIds].reduce((sum, diffId) => sum + (factsOf(diffId)?.size ?? 0), 0);
+    const contents = new Map(here.map(({ digest }) => [digest, blobs.get(digest) ?? 0]));
+    const layers = new Map(variant?.config.rootfs.diff_ids.map((diffId) => [diffId, factsOf(diffId)?.size ?? 0]));
+    const [content, unpacked, total] = [contents, layers, new Map([...contents, ...layers])].map(sumOf);
     const attests = descriptor.annotations?.['vnd.docker.reference.digest'];
     return {
-      ...{ descriptor, kind: kindOf(entry), available: complete, content, unpacked },
+      ...{ descriptor, kind: kindOf(entry), available: complete },
+      ...{ content: content!, unpacked: unpacked!, total: total! },
       platform: descriptor.platform ?? variant?.platform,
       attests: attests as Digest | undefined,
     };
   });
+}
+
+function sumOf(sizes: ReadonlyMap<Digest, number>): number {
+  return [...sizes.values()].reduce((sum, bytes) => sum + bytes, 0);
 }
 
 function kindOf({ descriptor, manifest }: Listed): ImageManifest['kind'] {

@@ -1,5 +1,5 @@
 import { bodyOf } from './body.ts';
-import { RegistryError } from './errors.ts';
+import { namingUrl, RegistryError, shown } from './errors.ts';
 import type { Hosts } from './hosts.ts';
 import type { Download } from './registry.ts';
 import { discard, follow, type Timing, type Transport } from './transport.ts';
@@ -14,28 +14,19 @@ export interface DownloadDeps {
 export async function download(deps: DownloadDeps, url: URL, signal: AbortSignal | undefined): Promise<Download> {
   if (!/^https?:$/.test(url.protocol))
     throw new RegistryError('invalid', `Get "${url.href}": unsupported protocol scheme "${url.protocol.slice(0, -1)}"`);
-  let reply: Awaited<ReturnType<typeof follow>>;
-  try {
-    reply = await follow(deps, { url, headers: { accept: '*/*', 'accept-encoding': 'identity' }, signal });
-  } catch (error) {
-    // The way to a registry is named by its root; this is a file.
-    if (error instanceof RegistryError) error.message = error.message.replace(/^Get "[^"]*"/, `Get "${plainUrl(url)}"`);
-    throw error;
-  }
+  const headers = { accept: '*/*', 'accept-encoding': 'identity' };
+  const reply = await follow(deps, { url, headers, signal }).catch((error: unknown) => {
+    throw namingUrl(error, url);
+  });
   if (reply.status !== 200) {
     discard(reply);
     throw new RegistryError(
       reply.status === 404 ? 'not-found' : 'unavailable',
-      `failed to GET ${plainUrl(url)} with status ${reply.status}`,
+      `failed to GET ${shown(url)} with status ${reply.status}`,
       { status: reply.status },
     );
   }
   const length = reply.headers['content-length'];
   const size = length === undefined ? undefined : Number(length);
   return { stream: bodyOf(reply, { stall: deps.timing.stall, expected: size, signal }), size };
-}
-
-/** Without user and password. */
-function plainUrl(url: URL): string {
-  return url.origin + url.pathname + url.search;
 }

@@ -308,6 +308,12 @@ function reasonOf(url: URL, cause: unknown): Reason {
   return error(plain(code === '' ? messageOf(inner) : `${code}: ${messageOf(inner)}`));
 }
 
+/** What failed on the way to something else than a registry: named by its own address, not by the root of a registry. */
+export function namingUrl<T>(error: T, url: URL): T {
+  if (error instanceof RegistryError) error.message = error.message.replace(/^Get "[^"]*"/, `Get "${shown(url)}"`);
+  return error;
+}
+
 function addressOf(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null) return undefined;
   if (!('address' in error) || !('port' in error)) return undefined;

@@ -1,5 +1,5 @@
 import { readBody } from './body.ts';
-import { RegistryError, shown } from './errors.ts';
+import { namingUrl, RegistryError, shown } from './errors.ts';
 import type { Hosts } from './hosts.ts';
 import type { Credentials, SearchResult } from './registry.ts';
 import { basic } from './tokens.ts';
@@ -28,7 +28,9 @@ export async function search(deps: SearchDeps, wanted: Wanted): Promise<readonly
   const { credentials, signal } = wanted;
   const headers: Record<string, string> = { accept: 'application/json' };
   if (credentials?.username) headers.authorization = basic(credentials);
-  const reply = await follow(deps, { url, headers, signal });
+  const reply = await follow(deps, { url, headers, signal }).catch((error: unknown) => {
+    throw namingUrl(error, url);
+  });
   if (reply.status !== 200) {
     discard(reply);
     throw new RegistryError('unavailable', `Unexpected status code ${reply.status}`, { status: reply.status });
@@ -66,7 +68,7 @@ async function answering({ hosts, transport }: SearchDeps, host: string, { signa
     } catch (error) {
       if (!(error instanceof RegistryError) || error.kind === 'canceled') throw error;
       cause = error;
-      said.push(error.message.replace(/^Get "[^"]*"/, `Get "${shown(url)}"`));
+      said.push(namingUrl(error, url).message);
     }
   }
   const [https, http] = said;

@@ -30,13 +30,13 @@ export interface ListedManifest {
 }
 
 function manifestToWire({ manifest, containers }: ListedManifest) {
-  const { descriptor, kind, available, platform, attests, content, unpacked } = manifest;
+  const { descriptor, kind, available, platform, attests, content, unpacked, total } = manifest;
   const { os = '', architecture = '', variant } = platform ?? {};
   return {
     ID: descriptor.digest,
     Descriptor: descriptor,
     Available: available,
-    Size: { Content: content, Total: content + unpacked },
+    Size: { Content: content, Total: total },
     Kind: kind,
     ...(kind === 'image' && {
       ImageData: {

@@ -1,6 +1,4 @@
-import { createReadStream } from 'node:fs';
-import { EngineError, messageOf } from '../../base/errors.ts';
-import type { Command } from '../command.ts';
+import { type Command, type Parsed, UsageError } from '../command.ts';
 import { withEngine } from '../connect.ts';
 import { pullImage, splitTag } from '../pull-progress.ts';
 import { humanBytes, plain, table } from '../terminal.ts';
@@ -17,37 +15,6 @@ export const pull: Command = {
   },
 };
 
-export const load: Command = {
-  usage: 'load [-i FILE]',
-  about:
-    'Gets images from an archive: docker-archive or OCI layout, in any compression; from stdin when no file is named.',
-  options: { input: { short: '-i', value: 'FILE', about: 'the archive' } },
-  operands: { least: 0, most: 0 },
-  async run(parsed) {
-    const file = parsed.value('input');
-    await withEngine(async (client) => {
-      const body = file ? createReadStream(file, { highWaterMark: 1024 * 1024 }) : process.stdin;
-      if (file) {
-        await new Promise<void>((resolve, reject) => {
-          body.once('ready', resolve);
-          body.once('error', (error: Error) =>
-            reject(new EngineError('invalid', `the archive cannot be read: ${messageOf(error)}`, { cause: error })),
-          );
-        });
-      }
-      for await (const line of client.stream<{ stream?: string; error?: string }>('POST', '/images/load', {
-        query: { quiet: 1 },
-        body,
-        contentType: 'application/x-tar',
-      })) {
-        if (line.error) throw new EngineError('invalid', line.error);
-        if (line.stream) process.stdout.write(`${plain(line.stream)}`);
-      }
-    });
-    return 0;
-  },
-};
-
 interface Listed {
   readonly Id: string;
   readonly RepoTags: readonly string[] | null;
@@ -60,24 +27,75 @@ export const images: Command = {
   about: 'Lists images.',
   options: { quiet: { short: '-q', about: 'only the ids' }, json: { about: 'what the engine says, as JSON' } },
   operands: { least: 0, most: 0 },
+  run: listImages,
+};
+
+async function listImages(parsed: Parsed): Promise<number> {
+  const listed = await withEngine((client) => client.json<readonly Listed[]>('GET', '/images/json'));
+  if (parsed.flag('json')) process.stdout.write(`${JSON.stringify(listed, null, 2)}\n`);
+  else if (parsed.flag('quiet')) process.stdout.write(listed.map(({ Id }) => `${shortId(Id)}\n`).join(''));
+  else {
+    const rows = listed.flatMap(({ RepoTags, Id, Created, Size }) =>
+      (RepoTags?.length ? RepoTags : ['<none>']).map((name) => [
+        name,
+        shortId(Id),
+        new Date(Created * 1000).toISOString().slice(0, 10),
+        humanBytes(Size),
+      ]),
+    );
+    process.stdout.write(table(['IMAGE', 'ID', 'MADE', 'SIZE'], rows));
+  }
+  return 0;
+}
+
+/** `berth image prune`; `berth image ls` is `berth images`. */
+export const image: Command = {
+  usage: 'image prune [-a] [OPTIONS]',
+  about: 'Removes images without a name that no container uses; `image ls` lists images.',
+  options: {
+    all: { short: '-a', about: 'also those with names, where no container uses them' },
+    filter: { short: '-f', value: 'NAME=VALUE', many: true, about: 'only those that match: until, label' },
+    quiet: { short: '-q', about: 'ls: only the ids' },
+    json: { about: 'what the engine says, as JSON' },
+  },
+  operands: { least: 0, most: 1 },
+  examples: ['berth image prune -a --filter until=72h'],
   async run(parsed) {
-    const listed = await withEngine((client) => client.json<readonly Listed[]>('GET', '/images/json'));
-    if (parsed.flag('json')) process.stdout.write(`${JSON.stringify(listed, null, 2)}\n`);
-    else if (parsed.flag('quiet')) process.stdout.write(listed.map(({ Id }) => `${shortId(Id)}\n`).join(''));
+    const [what = 'ls'] = parsed.operands;
+    if (what === 'ls' || what === 'list') return await listImages(parsed);
+    if (what !== 'prune') throw new UsageError(`no such image command: ${what}`, 'berth image --help');
+    const filters: Record<string, string[]> = { dangling: [parsed.flag('all') ? 'false' : 'true'] };
+    for (const entry of parsed.values('filter')) {
+      const at = entry.indexOf('=');
+      if (at < 0) throw new UsageError(`--filter ${entry}: expected NAME=VALUE`, 'berth image --help');
+      const name = entry.slice(0, at);
+      filters[name] = [...(filters[name] ?? []), entry.slice(at + 1)];
+    }
+    const pruned = await withEngine((client) =>
+      client.json<Pruned>('POST', '/images/prune', { query: { filters: JSON.stringify(filters) } }),
+    );
+    if (parsed.flag('json')) process.stdout.write(`${JSON.stringify(pruned, null, 2)}\n`);
     else {
-      const rows = listed.flatMap(({ RepoTags, Id, Created, Size }) =>
-        (RepoTags?.length ? RepoTags : ['<none>']).map((name) => [
-          name,
-          shortId(Id),
-          new Date(Created * 1000).toISOString().slice(0, 10),
-          humanBytes(Size),
-        ]),
-      );
-      process.stdout.write(table(['IMAGE', 'ID', 'MADE', 'SIZE'], rows));
+      for (const gone of pruned.ImagesDeleted ?? []) process.stdout.write(removedLine(gone));
+      process.stdout.write(`freed ${humanBytes(pruned.SpaceReclaimed)}\n`);
     }
     return 0;
   },
 };
+
+interface Gone {
+  readonly Untagged?: string;
+  readonly Deleted?: string;
+}
+
+interface Pruned {
+  readonly ImagesDeleted: readonly Gone[] | null;
+  readonly SpaceReclaimed: number;
+}
+
+function removedLine({ Untagged, Deleted }: Gone): string {
+  return Untagged ? `untagged ${plain(Untagged)}\n` : `removed ${plain(Deleted ?? '')}\n`;
+}
 
 export const tag: Command = {
   usage: 'tag IMAGE NAME',
@@ -100,13 +118,10 @@ export const rmi: Command = {
   async run(parsed) {
     await withEngine(async (client) => {
       for (const image of parsed.operands) {
-        const gone = await client.json<readonly { Untagged?: string; Deleted?: string }[]>(
-          'DELETE',
-          `/images/${image}`,
-          { query: { force: parsed.flag('force') ? 1 : 0 } },
-        );
-        for (const { Untagged, Deleted } of gone)
-          process.stdout.write(Untagged ? `untagged ${plain(Untagged)}\n` : `removed ${plain(Deleted ?? '')}\n`);
+        const gone = await client.json<readonly Gone[]>('DELETE', `/images/${image}`, {
+          query: { force: parsed.flag('force') ? 1 : 0 },
+        });
+        for (const one of gone) process.stdout.write(removedLine(one));
       }
     });
     return 0;

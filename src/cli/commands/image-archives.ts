@@ -1,0 +1,114 @@
+import { createReadStream, createWriteStream } from 'node:fs';
+import { rename, rm, stat } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { EngineError, messageOf } from '../../base/errors.ts';
+import { type Command, UsageError } from '../command.ts';
+import { withEngine } from '../connect.ts';
+import { splitTag } from '../pull-progress.ts';
+import { plain } from '../terminal.ts';
+
+export const load: Command = {
+  usage: 'load [-i FILE]',
+  about:
+    'Gets images from an archive: docker-archive or OCI layout, in any compression; from stdin when no file is named.',
+  options: { input: { short: '-i', value: 'FILE', about: 'the archive' } },
+  operands: { least: 0, most: 0 },
+  async run(parsed) {
+    const body = await openFile(parsed.value('input'));
+    await withEngine(async (client) => {
+      for await (const line of client.stream<{ stream?: string; error?: string }>('POST', '/images/load', {
+        query: { quiet: 1 },
+        body,
+        contentType: 'application/x-tar',
+      })) {
+        if (line.error) throw new EngineError('invalid', line.error);
+        if (line.stream) process.stdout.write(`${plain(line.stream)}`);
+      }
+    });
+    return 0;
+  },
+};
+
+export const save: Command = {
+  usage: 'save [-o FILE] IMAGE...',
+  about: 'Writes images into one archive that every engine loads; to stdout when no file is named.',
+  options: {
+    output: { short: '-o', value: 'FILE', about: 'where to; it appears when it is whole' },
+    platform: { value: 'OS/ARCH', about: 'only the image for this platform' },
+  },
+  operands: { least: 1, most: Number.POSITIVE_INFINITY },
+  examples: ['berth save -o web.tar web:1 web:2', 'berth save web:1 | zstd > web.tar.zst'],
+  async run(parsed) {
+    const file = parsed.value('output');
+    if (file === undefined && process.stdout.isTTY)
+      throw new UsageError('an archive is nothing for a terminal', 'berth save -o FILE IMAGE...');
+    await withEngine(async (client) => {
+      const query = { names: parsed.operands, platform: parsed.value('platform') };
+      const { body } = await client.request('GET', '/images/get', { query });
+      if (file === undefined) await pipeline(body, process.stdout, { end: false });
+      else await writeWhole(file, body);
+    });
+    return 0;
+  },
+};
+
+export const importImage: Command = {
+  usage: 'import [OPTIONS] FILE|URL|- [NAME]',
+  about: 'Makes an image of a root file system: a tar in any compression, from a file, stdin or the web.',
+  options: {
+    change: { short: '-c', value: 'INSTRUCTION', many: true, about: 'as in a Dockerfile: CMD, ENV, EXPOSE, USER ...' },
+    message: { short: '-m', value: 'TEXT', about: "stands in the image's history" },
+    platform: { value: 'OS/ARCH', about: 'what it runs on' },
+  },
+  operands: { least: 1, most: 2 },
+  examples: [`berth import -c 'CMD ["/bin/sh"]' rootfs.tar.gz mine:1`],
+  async run(parsed) {
+    const [source, name] = parsed.operands;
+    const isUrl = /^https?:\/\//.test(source!);
+    const [repo, tag] = name === undefined ? ['', ''] : splitTag(name);
+    const body = isUrl ? undefined : await openFile(source === '-' ? undefined : source);
+    await withEngine(async (client) => {
+      for await (const line of client.stream<{ status?: string; error?: string }>('POST', '/images/create', {
+        query: {
+          fromSrc: isUrl ? source! : '-',
+          ...{ repo, tag, message: parsed.value('message'), changes: parsed.values('change') },
+          platform: parsed.value('platform'),
+        },
+        ...(body && { body, contentType: 'application/x-tar' }),
+      })) {
+        if (line.error) throw new EngineError('invalid', line.error);
+        if (line.status?.startsWith('sha256:')) process.stdout.write(`${plain(line.status)}\n`);
+      }
+    });
+    return 0;
+  },
+};
+
+/** A file that is there, or stdin. */
+async function openFile(file: string | undefined): Promise<Readable> {
+  if (file === undefined) return process.stdin;
+  const body = createReadStream(file, { highWaterMark: 1024 * 1024 });
+  await new Promise<void>((resolve, reject) => {
+    body.once('ready', resolve);
+    body.once('error', (error: Error) =>
+      reject(new EngineError('invalid', `the archive cannot be read: ${messageOf(error)}`, { cause: error })),
+    );
+  });
+  return body;
+}
+
+/** Half an archive must not look like one: it gets its name when it is whole. Into a device it goes as it is. */
+async function writeWhole(file: string, body: AsyncIterable<Buffer>): Promise<void> {
+  const there = await stat(file).catch(() => undefined);
+  const special = there !== undefined && !there.isFile();
+  const beside = special ? file : `${file}.${process.pid}.tmp`;
+  try {
+    await pipeline(body, createWriteStream(beside, { mode: 0o600, highWaterMark: 1024 * 1024 }));
+    if (!special) await rename(beside, file);
+  } catch (error) {
+    if (!special) await rm(beside, { force: true });
+    if (error instanceof EngineError) throw error;
+    throw new EngineError('unavailable', `the archive cannot be written: ${messageOf(error)}`, { cause: error });
+  }
+}
