@@ -172,7 +172,7 @@ export class ImageStore implements Images {
       wanted.set(id, [...new Set([...(wanted.get(id) ?? []), ...saved])]);
     const lease = this.#leaseOf([...wanted.keys()]);
     // Whoever asked may go before a byte was read.
-    signal.addEventListener('abort', () => lease[Symbol.dispose](), { once: true });
+    signal.addEventListener('abort', () => void this.#letGo(lease), { once: true });
     try {
       const images: SavedImage[] = [];
       for (const [id, its] of wanted)

@@ -88,10 +88,74 @@ export class FakeRegistry implements AsyncDisposable {
     const { pathname } = new URL(request.url!, 'http://x');
     const blob = /^\/v2\/.+\/blobs\/([^/]+)$/.exec(pathname);
     const manifest = /^\/v2\/(.+)\/manifests\/([^/]+)$/.exec(pathname);
+    const upload = /^\/v2\/(.+)\/blobs\/uploads\/([^/]*)$/.exec(pathname);
     if (pathname === '/v2/') response.end('{}');
+    else if (upload) await this.#upload(upload[1]!, upload[2]!, request, response);
+    else if (manifest && request.method === 'PUT')
+      await this.#takeManifest(manifest[1]!, manifest[2]!, request, response);
     else if (blob) this.#sendBlob(this.#blobs.get(blob[1]!), request, response);
     else if (manifest) this.#sendManifest(this.#manifests.get(`${manifest[1]}/${manifest[2]}`), response);
     else refuse(response, 404, 'UNSUPPORTED', 'the operation is unsupported');
+  }
+
+  /** Uploads that are open, by their identifier. */
+  readonly uploads = new Map<string, Buffer>();
+  #opened = 0;
+
+  /** What it was sent, as a repository would have it. */
+  blob(digest: Digest): Buffer | undefined {
+    return this.#blobs.get(digest);
+  }
+
+  manifest(repository: string, name: string): Buffer | undefined {
+    return this.#manifests.get(`${repository}/${name}`)?.bytes;
+  }
+
+  async #upload(repository: string, id: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { searchParams } = new URL(request.url!, 'http://x');
+    const place = (name: string) => ({ location: `/v2/${repository}/blobs/uploads/${name}?state=a%3Db` });
+    if (request.method === 'POST') {
+      if (searchParams.has('mount') && this.#blobs.has(searchParams.get('mount')!))
+        return void response.writeHead(201, { 'content-length': 0 }).end();
+      const name = `u${this.#opened++}`;
+      this.uploads.set(name, Buffer.alloc(0));
+      return void response.writeHead(202, { ...place(name), 'content-length': 0 }).end();
+    }
+    const before = this.uploads.get(id);
+    if (!before || searchParams.get('state') !== 'a=b')
+      return refuse(response, 404, 'BLOB_UPLOAD_UNKNOWN', 'blob upload unknown to registry');
+    const range = (length: number) => ({ range: `0-${Math.max(0, length - 1)}` });
+    if (request.method === 'GET') return void response.writeHead(204, { ...place(id), ...range(before.length) }).end();
+    if (request.method === 'PATCH' && !request.headers['content-range']?.startsWith(`${before.length}-`))
+      return refuse(response, 416, 'RANGE_INVALID', 'out of order');
+    let whole = before;
+    try {
+      for await (const chunk of request as AsyncIterable<Buffer>) {
+        whole = Buffer.concat([whole, chunk]);
+        // What has come is there, also when the rest does not come.
+        this.uploads.set(id, whole);
+      }
+    } catch {
+      return;
+    }
+    if (request.method === 'PATCH')
+      return void response.writeHead(202, { ...place(id), ...range(whole.length), 'content-length': 0 }).end();
+    this.uploads.delete(id);
+    const digest = searchParams.get('digest');
+    if (digestOf(whole) !== digest) return refuse(response, 400, 'DIGEST_INVALID', 'provided digest did not match');
+    this.#blobs.set(digest, whole);
+    response.writeHead(201, { 'docker-content-digest': digest, 'content-length': 0 }).end();
+  }
+
+  async #takeManifest(
+    repository: string,
+    name: string,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
+    const bytes = Buffer.concat(await Array.fromAsync(request as AsyncIterable<Buffer>));
+    this.putManifest(repository, name.includes(':') ? undefined : name, bytes, request.headers['content-type'] ?? '');
+    response.writeHead(201, { 'docker-content-digest': digestOf(bytes), 'content-length': 0 }).end();
   }
 
   #sendBlob(blob: Buffer | undefined, request: IncomingMessage, response: ServerResponse): void {

@@ -52,6 +52,7 @@ export async function sendBody(
 }
 
 function drained(request: ClientRequest): Promise<void> {
+  if (request.destroyed) return Promise.resolve();
   return new Promise((resolve) => {
     const done = () => {
       for (const event of ['drain', 'close', 'response', 'error']) request.off(event, done);
