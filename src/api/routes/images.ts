@@ -2,7 +2,7 @@ import { EngineError } from '../../base/errors.ts';
 import type { Containers } from '../../containers/containers.ts';
 import type { Image, Images } from '../../images/images.ts';
 import { isDigest } from '../../oci/digest.ts';
-import { familiarName, parseReference } from '../../oci/reference.ts';
+import { parseReference } from '../../oci/reference.ts';
 import { Filters } from '../../protocol/filters.ts';
 import { queryBoolean } from '../../protocol/query.ts';
 import { nowNano, parseMoment, parseTime, unixSeconds } from '../../protocol/time.ts';
@@ -102,11 +102,8 @@ function pull(images: Images, request: ApiRequest) {
   }
   const tag = query.get('tag') ?? '';
   const given = parseReference(from);
-  if (tag === '' && !given.tag && !given.digest)
-    throw new EngineError(
-      'unsupported',
-      `Berth does not do pull of all tags yet: give one, ${familiarName(given)}:latest`,
-    );
+  // No tag at all asks for every one.
+  const allTags = tag === '' && !given.tag && !given.digest;
   // A tag beside a name that has one replaces it.
   const bare = tag === '' ? from : `${given.domain}/${given.path}`;
   const name = tag === '' ? from : isDigest(tag) ? `${bare}@${tag}` : `${bare}:${tag}`;
@@ -114,7 +111,7 @@ function pull(images: Images, request: ApiRequest) {
   const platform = readPlatform(request);
   const credentials = readCredentials(request);
   return progressReply(request, (signal) =>
-    images.pull(name, { signal, ...(platform && { platform }), ...(credentials && { credentials }) }),
+    images.pull(name, { signal, allTags, ...(platform && { platform }), ...(credentials && { credentials }) }),
   );
 }
 
