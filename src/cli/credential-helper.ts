@@ -12,11 +12,13 @@ const mostOutput = 1024 * 1024;
 /** A program `docker-credential-NAME` that keeps credentials. It is spawned by its arguments, and secrets go by its stdin. */
 export class CredentialHelper {
   readonly program: string;
+  readonly #environment: NodeJS.ProcessEnv;
 
-  constructor(name: string) {
+  constructor(name: string, environment: NodeJS.ProcessEnv) {
     if (!/^[\w][\w.-]*$/.test(name))
       throw new EngineError('invalid', `${JSON.stringify(name)} is no name of a credential helper`);
     this.program = `docker-credential-${name}`;
+    this.#environment = environment;
   }
 
   async get(server: string): Promise<Login | undefined> {
@@ -60,7 +62,10 @@ export class CredentialHelper {
 
   #run(action: 'get' | 'store' | 'erase', input: string): Promise<{ status: number | null; output: string }> {
     return new Promise((resolve, reject) => {
-      const helper = spawn(this.program, [action], { stdio: ['pipe', 'pipe', 'inherit'] });
+      const helper = spawn(this.program, [action], {
+        env: this.#environment,
+        stdio: ['pipe', 'pipe', 'inherit'],
+      });
       const chunks: Buffer[] = [];
       let length = 0;
       helper.stdout.on('data', (chunk: Buffer) => {

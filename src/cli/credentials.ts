@@ -30,8 +30,10 @@ interface StoredAuth {
 export class Credentials {
   readonly path: string;
   readonly #file: Readonly<Record<string, unknown>>;
+  readonly #environment: NodeJS.ProcessEnv;
 
-  private constructor(path: string, file: Readonly<Record<string, unknown>>) {
+  private constructor(path: string, file: Readonly<Record<string, unknown>>, environment: NodeJS.ProcessEnv) {
+    this.#environment = environment;
     this.path = path;
     this.#file = file;
   }
@@ -43,7 +45,7 @@ export class Credentials {
     try {
       text = await readFile(path, 'utf8');
     } catch (error) {
-      if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR') return new Credentials(path, {});
+      if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR') return new Credentials(path, {}, environment);
       throw new EngineError('invalid', `${path} cannot be read: ${codeOf(error) ?? messageOf(error)}`, {
         cause: error,
       });
@@ -51,7 +53,7 @@ export class Credentials {
     try {
       const file: unknown = text.trim() === '' ? {} : JSON.parse(text);
       if (typeof file !== 'object' || file === null || Array.isArray(file)) throw new Error('it is no JSON object');
-      return new Credentials(path, file as Record<string, unknown>);
+      return new Credentials(path, file as Record<string, unknown>, environment);
     } catch (error) {
       // The message of the JSON reader may show what is in the file.
       throw new EngineError('invalid', `${path} cannot be read: it is no JSON object`, { cause: error });
@@ -103,7 +105,7 @@ export class Credentials {
     const each = typeof credHelpers === 'object' && credHelpers !== null ? Object.entries(credHelpers) : [];
     const [, own] = each.find(([key]) => isSame(key, server)) ?? [];
     const name: unknown = own ?? credsStore;
-    return typeof name === 'string' && name !== '' ? new CredentialHelper(name) : undefined;
+    return typeof name === 'string' && name !== '' ? new CredentialHelper(name, this.#environment) : undefined;
   }
 
   async #write(auths: Readonly<Record<string, StoredAuth>>): Promise<void> {

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { busyboxArchive } from '../lib/busybox-image.ts';
 import { project, startBerth, type TestEngine } from '../lib/engines.ts';
+import { busyboxFiles, tar } from '../lib/images.ts';
+import { startRegistry } from '../lib/registry.ts';
 
 interface Result {
   readonly status: number | null;
@@ -24,7 +26,7 @@ function berth(env: NodeJS.ProcessEnv, args: readonly string[], input = ''): Res
 }
 
 const commands =
-  'quickstart run ps logs exec start stop restart kill rm inspect pull load images tag rmi engine doctor version';
+  'quickstart run ps logs exec start stop restart kill rm inspect pull push load save import images tag rmi image login logout engine doctor version';
 
 describe('the berth command without an engine', () => {
   const env = { BERTH_SOCKET: '/nonexistent/engine.sock' };
@@ -53,6 +55,9 @@ describe('the berth command without an engine', () => {
       [['run', '--env-file', '/nonexistent', 'bb:1'], /--env-file cannot be read/],
       [['engine', 'strat'], /no such engine command: strat; did you mean start\?/],
       [['-x'], /unknown flag: -x/],
+      [['image', 'prun'], /no such image command: prun/],
+      [['image', 'prune', '-f', 'until'], /--filter until: expected NAME=VALUE/],
+      [['login', '-u', 'ann'], /there is no terminal to ask on/],
     ] as const) {
       const result = berth(env, args);
       assert.equal(result.status, 125, args.join(' '));
@@ -114,6 +119,61 @@ describe('the berth command with an engine', () => {
     const missing = berth(env, ['rmi', 'nosuch']);
     assert.equal(missing.status, 1);
     assert.match(missing.stderr, /No such image: nosuch/);
+  });
+
+  test('save, load, import, image prune', () => {
+    const file = join(engine.dir, 'saved.tar');
+    assert.equal(berth(env, ['tag', 'bb:1', 'saved:1']).status, 0);
+    const saved = berth(env, ['save', '-o', file, 'saved:1']);
+    assert.deepEqual([saved.status, saved.stderr], [0, '']);
+    const missing = join(engine.dir, 'missing.tar');
+    const none = berth(env, ['save', '-o', missing, 'saved:1', 'nosuch']);
+    assert.equal(none.status, 1);
+    assert.match(none.stderr, /No such image: nosuch/);
+    assert.equal(existsSync(missing), false);
+    assert.equal(berth(env, ['save', '-o', '/nonexistent/x.tar', 'saved:1']).status, 1);
+    assert.equal(berth(env, ['rmi', 'saved:1']).status, 0);
+    assert.match(berth(env, ['load', '-i', file]).stdout, /Loaded image: saved:1/);
+
+    const rootfs = join(engine.dir, 'rootfs.tar');
+    writeFileSync(rootfs, tar([...busyboxFiles(), { name: 'etc/imported', content: 'yes\n' }]));
+    const made = berth(env, ['import', '-c', 'CMD ["cat","/etc/imported"]', rootfs, 'mine:1']);
+    assert.match(made.stdout, /^sha256:[0-9a-f]{64}\n$/, made.stderr);
+    assert.equal(berth(env, ['run', '--rm', 'mine:1']).stdout, 'yes\n');
+    assert.match(berth(env, ['import', '-c', 'RUN x', rootfs]).stderr, /RUN is not a valid change command/);
+    assert.equal(berth(env, ['import', rootfs]).status, 0);
+    const kept = berth(env, ['image', 'prune', '--filter', 'label=nosuch']);
+    assert.deepEqual([kept.status, kept.stdout], [0, 'freed 0 B\n']);
+    assert.match(berth(env, ['image', 'prune']).stdout, /^removed sha256:[0-9a-f]{64}\nfreed \S+ B\n$/);
+    assert.match(berth(env, ['image', 'ls']).stdout, /^mine:1 /m);
+    assert.equal(berth(env, ['rmi', 'mine:1', 'saved:1']).status, 0);
+  });
+
+  test('login, push, pull and logout at a registry that asks for a password', async () => {
+    await using registry = await startRegistry({ netns: engine.netns, user: { username: 'ann', password: 'right' } });
+    const own = { ...env, DOCKER_CONFIG: join(engine.dir, 'berth-config') };
+    const name = `${registry.host}/app:1`;
+    assert.equal(berth(own, ['tag', 'bb:1', name]).status, 0);
+    const denied = berth(own, ['push', name]);
+    assert.equal(denied.status, 1);
+    assert.match(denied.stderr, /no basic auth credentials\n {2}try: sign in first: docker login/);
+    const wrong = berth(own, ['login', '-u', 'ann', '--password-stdin', registry.host], 'wrong\n');
+    assert.equal(wrong.status, 1);
+    assert.match(wrong.stderr, /unauthorized/);
+    const right = berth(own, ['login', '-u', 'ann', '--password-stdin', registry.host], 'right\n');
+    assert.equal(right.status, 0, right.stderr);
+    assert.match(right.stderr, /signed in to \S+ as ann; kept by .*config\.json/);
+    assert.match(berth(own, ['push', name]).stdout, /^✓ \S+\/app:1 sha256:[0-9a-f]{64}\n$/);
+    assert.match(berth(own, ['push', '-q', '-a', `${registry.host}/app`]).stdout, /^sha256:[0-9a-f]{64}\n$/);
+    // docker reads the same file.
+    const docker = engine.docker(['push', '-q', name], { env: own });
+    assert.equal(docker.status, 0, docker.stderr);
+    assert.equal(berth(own, ['rmi', name]).status, 0);
+    assert.equal(berth(own, ['pull', name]).status, 0);
+    assert.match(berth(own, ['logout', registry.host]).stderr, /^signed out of/);
+    assert.match(berth(own, ['logout', registry.host]).stderr, /^not signed in to/);
+    assert.equal(berth(own, ['push', name]).status, 1);
+    assert.equal(berth(own, ['rmi', name]).status, 0);
   });
 
   test('run: both streams, stdin, and the exit codes n, 125, 126, 127 and 128+n', () => {
