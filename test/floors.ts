@@ -8,7 +8,7 @@ export const floors: readonly (readonly string[])[] = [
   ['state', 'events', 'content', 'client'],
   ['snapshots', 'remotes', 'networks', 'runtime', 'volumes'],
   ['layers'],
-  ['images'],
+  ['images', 'archive'],
   ['containers'],
   ['api'],
   ['daemon'],

@@ -4,6 +4,8 @@ import type { Platform } from '../oci/platform.ts';
 import type { ContainerConfig, CreateRequest, EndpointSettings, HostConfig } from '../protocol/container.ts';
 import type { UpdateRequest } from '../protocol/update-request.ts';
 import type { AttachStream, TerminalSize } from '../runtime/runtime.ts';
+import type { CommitRequest } from './commit.ts';
+import type { ContainerFiles } from './files.ts';
 import type { Sample, SampleListener } from './stats.ts';
 
 export type Status = 'created' | 'running' | 'paused' | 'restarting' | 'removing' | 'exited' | 'dead';
@@ -196,6 +198,9 @@ export interface Containers {
   stats(name: string): Sample;
   /** The same every second, for as long as it is not disposed of. */
   watchStats(name: string, listener: SampleListener): Disposable;
+  readonly files: ContainerFiles;
+  /** Makes an image of what the container wrote over its own; its ID. Durable when it returns. */
+  commit(request: CommitRequest): Promise<Digest>;
   execCreate(name: string, request: ExecCreate): Promise<string>;
   /** The stream of an attached exec; undefined when detached. Failing to start is told inside the stream, exit 126 or 127. */
   execStart(

@@ -1,3 +1,4 @@
+import { FileJobs } from '../archive/file-jobs.ts';
 import { EngineError } from '../base/errors.ts';
 import type { ImageUsers } from '../images/images.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -7,6 +8,7 @@ import type { UpdateRequest } from '../protocol/update-request.ts';
 import type { AttachStream, TerminalSize } from '../runtime/runtime.ts';
 import type { VolumeUsers } from '../volumes/volumes.ts';
 import { attach } from './attach.ts';
+import { type CommitRequest, commit } from './commit.ts';
 import type {
   AttachOptions,
   Container,
@@ -18,6 +20,7 @@ import type {
 } from './containers.ts';
 import { create } from './create.ts';
 import { Execs } from './exec.ts';
+import { type ContainerFiles, RoomFiles } from './files.ts';
 import { readLogs } from './logs.ts';
 import { checkName } from './names.ts';
 import { isRunning } from './record.ts';
@@ -34,12 +37,15 @@ import { update } from './update.ts';
 export class EngineContainers implements Containers, ImageUsers, AsyncDisposable {
   readonly #room: Room;
   readonly #execs: Execs;
+  readonly #fileJobs = new FileJobs();
+  readonly files: ContainerFiles;
   /** For the volumes, whose users these are. */
   readonly volumeUsers: VolumeUsers;
 
   private constructor(deps: ContainersDeps) {
     this.#room = new Room(deps);
     this.#execs = new Execs(this.#room);
+    this.files = new RoomFiles(this.#room, this.#fileJobs);
     this.volumeUsers = { usersOf: (name) => this.#usersOfVolume(name) };
   }
 
@@ -167,6 +173,10 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
     return this.#room.sampler.watch(this.#room.store.get(name).id, listener);
   }
 
+  commit(request: CommitRequest): Promise<Digest> {
+    return commit(this.#room, this.#fileJobs, request);
+  }
+
   execCreate(name: string, request: ExecCreate): Promise<string> {
     return this.#execs.create(name, request);
   }
@@ -206,13 +216,14 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
     this.#room.flush();
   }
 
-  /** Containers run on: their monitors hold them, and the next engine takes them up. */
   /** Before the machine goes down: everything is asked to stop, and killed after at most `longest` seconds. */
   async endWithMachine(options: { readonly longest: number }): Promise<void> {
     await endWithMachine(this.#room, options);
   }
 
+  /** Containers run on: their monitors hold them, and the next engine takes them up. */
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#fileJobs[Symbol.asyncDispose]();
     await this.#room.close();
   }
 

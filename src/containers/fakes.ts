@@ -178,6 +178,9 @@ export class FakeSnapshots implements Snapshotter {
   async view() {
     return { path: this.image, [Symbol.asyncDispose]: async () => {} };
   }
+  open = (): never => {
+    throw new Error('not in this test');
+  };
   async remove(key: string): Promise<void> {
     this.prepared.delete(key);
   }
@@ -391,6 +394,7 @@ export async function fakeEngine(image: Image = fakeImage()) {
       if (name === 'x') return image;
       throw new EngineError('not-found', `No such image: ${name}:latest`);
     },
+    commit: async () => image.id,
   };
   const open = () =>
     EngineContainers.open({

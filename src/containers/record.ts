@@ -7,6 +7,8 @@ export interface ContainerRecord extends Container {
     readonly mounts: readonly HeldMount[];
     /** The user stopped or killed it: no restart policy brings it back before a start. */
     readonly stoppedByUser: boolean;
+    /** Paused for a commit: an engine that finds it so after a crash lets it go on. */
+    readonly pausedForCommit?: boolean;
     /** A network namespace was opened for it at its last start. */
     readonly sandboxed: boolean;
   };

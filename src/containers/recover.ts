@@ -66,7 +66,9 @@ export async function recover(room: Room): Promise<void> {
     room.store.set({ ...record, name });
     if (live) {
       const { task } = live;
-      const status = container.state.status === 'paused' ? 'paused' : 'running';
+      const { pausedForCommit = false } = container.own;
+      if (pausedForCommit) await task.resume().catch(() => {});
+      const status = container.state.status === 'paused' && !pausedForCommit ? 'paused' : 'running';
       const state = {
         status,
         pid: task.pid,
@@ -75,7 +77,8 @@ export async function recover(room: Room): Promise<void> {
         error: '',
         oomKilled: false,
       } as const;
-      supervise(room, room.update(id, { state }, { save: false })!, task);
+      const own = { pausedForCommit: false };
+      supervise(room, room.update(id, pausedForCommit ? { state, own } : { state }, { save: pausedForCommit })!, task);
     } else if (record !== container) room.save(room.store.byId(id)!);
   }
   for (const record of gone) {

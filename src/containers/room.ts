@@ -39,7 +39,7 @@ export interface ContainersDeps {
   readonly runDir: string;
   readonly database: Database;
   readonly events: Events;
-  readonly images: Pick<Images, 'get'>;
+  readonly images: Pick<Images, 'get' | 'commit'>;
   readonly snapshots: Snapshotter;
   readonly networks: Networks;
   readonly volumes: Volumes;

@@ -131,12 +131,14 @@ export async function kill(room: Room, name: string, text: string): Promise<void
   if (signal === sigkill) await endsWithin(live, 10);
 }
 
-export function pause(room: Room, name: string): Promise<void> {
+export function pause(room: Room, name: string, { forCommit = false } = {}): Promise<void> {
   const { id } = room.store.get(name);
   return room.queue.run(id, async () => {
     const { container, live } = running(room, id);
     if (container.state.status === 'paused')
       throw new EngineError('conflict', `Container ${container.name} is already paused`);
+    // Before it is: after a crash the record says that nobody else wanted it so.
+    if (forCommit) room.update(id, { own: { pausedForCommit: true } });
     // Before the freeze: a probe that is frozen cannot be ended.
     room.health.pause(id);
     try {
@@ -147,7 +149,7 @@ export function pause(room: Room, name: string): Promise<void> {
     }
     if (room.live.get(id) !== live) throw notRunning(id);
     const health = healthUnwatched(room.store.get(id).state.health);
-    room.emit(room.update(id, { state: { status: 'paused', health } })!, 'pause');
+    room.emit(room.update(id, { state: { status: 'paused', health }, own: { pausedForCommit: forCommit } })!, 'pause');
   });
 }
 
@@ -160,7 +162,7 @@ export function unpause(room: Room, name: string): Promise<void> {
       throw new EngineError('conflict', `Container ${id} is not paused`);
     await live.task.resume();
     if (room.live.get(id) !== live) return;
-    room.emit(room.update(id, { state: { status: 'running' } })!, 'unpause');
+    room.emit(room.update(id, { state: { status: 'running' }, own: { pausedForCommit: false } })!, 'unpause');
     room.health.resume(id);
   });
 }

@@ -24,6 +24,7 @@ import type { Database } from '../state/database.ts';
 import { applyChanges } from './changes.ts';
 import { Claims, type Lease } from './claims.ts';
 import { Collector } from './collect.ts';
+import { commitImage, type ImageCommit } from './commit.ts';
 import { bestFor, type ImageGraph, readGraph, type Variant } from './graph.ts';
 import { type HistoryLine, historyOf } from './history.ts';
 import type {
@@ -261,6 +262,23 @@ export class ImageStore implements Images {
     await snapshots.measureLayers(disk);
     const graphs = [...this.#graphs].flatMap(([id, graph]) => ('damage' in graph ? [] : [[id, graph] as const]));
     return { bytes: disk.bytes, shared: sharedSizes(new Map(graphs), this.#factsOf) };
+  }
+
+  async commit(commit: ImageCommit): Promise<Digest> {
+    using lease = this.#claims.lease();
+    const { name, signal } = commit;
+    try {
+      signal.throwIfAborted();
+      const descriptor = await commitImage(commit, { ...this.#deps, sink: this.#sink(lease), lease });
+      signal.throwIfAborted();
+      const { digest } = descriptor;
+      await this.#arrive([{ descriptor, names: name ? [name] : [] }]);
+      this.#emit('create', digest, digest, this.#labelsOf(digest));
+      if (name) this.#emit('tag', digest, familiar(name), this.#labelsOf(digest));
+      return digest;
+    } catch (error) {
+      throw await this.#failed(lease, error, signal, 'commit');
+    }
   }
 
   async tag(name: string, target: string): Promise<void> {

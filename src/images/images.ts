@@ -4,6 +4,7 @@ import type { HistoryEntry, ImageConfig } from '../oci/image-config.ts';
 import type { Descriptor } from '../oci/manifest.ts';
 import type { Platform } from '../oci/platform.ts';
 import type { Credentials } from '../remotes/registry.ts';
+import type { ImageCommit } from './commit.ts';
 
 /** One line of a progress stream, in Docker's wire form (engine-api.md, section 9). */
 export interface Progress {
@@ -145,6 +146,8 @@ export interface Images {
   /** In the order of the index. Throws `not-found`. */
   manifests(id: Digest): readonly ImageManifest[];
   usage(): Promise<ImageUsage>;
+  /** An image with one layer more than another; its ID. */
+  commit(commit: ImageCommit): Promise<Digest>;
   tag(name: string, target: string): Promise<void>;
   remove(name: string, options: { force: boolean; prune: boolean }): Promise<Removed>;
   history(

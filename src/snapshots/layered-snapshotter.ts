@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, realpathSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, readdirSync, realpathSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Semaphore } from '../base/async.ts';
@@ -10,7 +10,7 @@ import type { MountCalls } from '../sys/mount.ts';
 import { LayerStore } from './layer-store.ts';
 import type { OverlayMount } from './overlay-mount.ts';
 import { currentMounts, makePrivate, undoPrivate } from './private-root.ts';
-import type { LayerFacts, LayerForm, LayerStage, Snapshotter, SnapshotUsage } from './snapshotter.ts';
+import type { LayerFacts, LayerForm, LayerStage, OpenSnapshot, Snapshotter, SnapshotUsage } from './snapshotter.ts';
 import { type RootAttributes, WritableStore } from './writable-store.ts';
 
 /** As Docker and the kernel's page of options have it. */
@@ -37,6 +37,20 @@ export interface LayeredSnapshotterDeps {
   readonly log: Log;
   readonly calls: MountCalls;
   readonly mountOverlay: (calls: MountCalls, mount: OverlayMount) => void;
+  /** Undefined where the kernel cannot: then it is mounted for a moment, and taken off its place. */
+  readonly detachedOverlay?:
+    | ((calls: MountCalls, mount: Omit<OverlayMount, 'target'>, subject: string) => number)
+    | undefined;
+}
+
+/** A snapshot that somebody has open. */
+interface Opened {
+  users: number;
+  readonly layers: readonly Digest[];
+  /** Of its root, the newest last. The older ones are in use still; all of them are one file system. */
+  readonly mounts: number[];
+  /** Where the newest is attached. */
+  attached: boolean;
 }
 
 /** What both snapshotters have in common: overlay over trees of layers, one writable directory for each snapshot. */
@@ -47,22 +61,25 @@ export abstract class LayeredSnapshotter implements Snapshotter {
   protected readonly calls: MountCalls;
   protected readonly log: Log;
   readonly #mountOverlay: LayeredSnapshotterDeps['mountOverlay'];
+  readonly #detachedOverlay: LayeredSnapshotterDeps['detachedOverlay'];
   protected readonly store: LayerStore;
   readonly #writable: WritableStore;
   readonly #mounted = new Map<string, { readonly key: string; readonly layers: readonly Digest[] }>();
   readonly #rootOf = new Map<Digest, RootAttributes>();
   readonly #viewed = new Map<Digest, number>();
+  readonly #opened = new Map<string, Opened>();
   #views = 0;
   /** The unmount of an overlay syncs the file system below it: on Node's few threads it must not push out all else. */
   readonly #unmounting = new Semaphore(2);
 
-  constructor({ root, log, calls, mountOverlay }: LayeredSnapshotterDeps) {
+  constructor({ root, log, calls, mountOverlay, detachedOverlay }: LayeredSnapshotterDeps) {
     mkdirSync(root, { recursive: true, mode: 0o700 });
     // The kernel shows mount points by their real path.
     this.root = realpathSync(root);
     this.log = log;
     this.calls = calls;
     this.#mountOverlay = mountOverlay;
+    this.#detachedOverlay = detachedOverlay;
     for (const name of ['layers', 'staging', 'containers', 'trash', ...mounting, 'empty']) {
       mkdirSync(join(this.root, name), { recursive: true, mode: 0o700 });
     }
@@ -118,8 +135,14 @@ export abstract class LayeredSnapshotter implements Snapshotter {
     if (there) throw new EngineError('conflict', `snapshot ${there.key} is mounted at ${target}`);
     const directory = this.#writable.directory(key);
     const lower = this.#acquire(layers);
+    const opened = this.#opened.get(key);
     try {
-      this.#overlay({ lower, upper: join(directory, 'upper'), work: join(directory, 'work'), target, label }, key);
+      // The kernel must not have two file systems over one writable directory: what is open gets the place.
+      if (opened) {
+        this.calls.attach(opened.mounts.at(-1)!, target);
+        opened.attached = true;
+      } else
+        this.#overlay({ lower, upper: join(directory, 'upper'), work: join(directory, 'work'), target, label }, key);
     } catch (error) {
       this.#release(layers);
       throw error;
@@ -132,6 +155,7 @@ export abstract class LayeredSnapshotter implements Snapshotter {
     if (there && there.key !== key) return;
     this.#mounted.delete(target);
     try {
+      this.#keepOpen(key, target);
       await this.#unmounting.run(() => this.calls.unmountLater(target, { detach: true }));
     } catch (error) {
       if (!['EINVAL', 'ENOENT'].includes(codeOf(error) ?? '')) {
@@ -144,16 +168,8 @@ export abstract class LayeredSnapshotter implements Snapshotter {
 
   async view(layers: readonly Digest[]): Promise<{ readonly path: string } & AsyncDisposable> {
     this.#checkLayers(layers);
-    const lower = this.#acquire(layers);
-    for (const diffId of layers) this.#viewed.set(diffId, (this.#viewed.get(diffId) ?? 0) + 1);
-    const release = () => {
-      this.#release(layers);
-      for (const diffId of layers) {
-        const count = this.#viewed.get(diffId)! - 1;
-        if (count > 0) this.#viewed.set(diffId, count);
-        else this.#viewed.delete(diffId);
-      }
-    };
+    const lower = this.#acquireViewed(layers);
+    const release = () => this.#releaseViewed(layers);
     if (lower.length === 1) {
       return { path: lower[0]!, [Symbol.asyncDispose]: async () => release() };
     }
@@ -172,6 +188,28 @@ export abstract class LayeredSnapshotter implements Snapshotter {
         await this.#unmounting.run(() => this.calls.unmountLater(path, { detach: true }));
         await rmdir(path);
         release();
+      },
+    };
+  }
+
+  open(key: string): OpenSnapshot {
+    const upper = join(this.#writable.directory(key), 'upper');
+    const opened = this.#opened.get(key) ?? this.#open(key);
+    opened.users++;
+    let below: number | undefined;
+    return {
+      root: opened.mounts.at(-1)!,
+      upper,
+      lower: () => (below ??= this.#detached({ lower: this.#lowerOf(opened.layers) }, `layers of ${key}`)),
+      [Symbol.asyncDispose]: async () => {
+        const ended = below === undefined ? [] : [below];
+        below = undefined;
+        if (--opened.users === 0) {
+          this.#opened.delete(key);
+          ended.push(...opened.mounts);
+        }
+        for (const mount of ended) await this.#unmounting.run(() => this.calls.closeLater(mount));
+        if (opened.users === 0) this.#releaseViewed(opened.layers);
       },
     };
   }
@@ -274,17 +312,88 @@ export abstract class LayeredSnapshotter implements Snapshotter {
     }
   }
 
+  #open(key: string): Opened {
+    const layers = this.#writable.chain(key);
+    const directory = this.#writable.directory(key);
+    const lower = this.#acquireViewed(layers);
+    try {
+      const target = [...this.#mounted].find(([, mounted]) => mounted.key === key)?.[0];
+      const mount =
+        target === undefined
+          ? this.#detached({ lower, upper: join(directory, 'upper'), work: join(directory, 'work') }, key)
+          : this.calls.cloneDetached(target);
+      const opened: Opened = { users: 0, layers, mounts: [mount], attached: false };
+      this.#opened.set(key, opened);
+      return opened;
+    } catch (error) {
+      this.#releaseViewed(layers);
+      throw error;
+    }
+  }
+
+  /** What is mounted loses its place: those that have it open, and the next mount, go on with the same file system. */
+  #keepOpen(key: string, target: string): void {
+    const opened = this.#opened.get(key);
+    if (!opened?.attached) return;
+    opened.mounts.push(this.calls.cloneDetached(target));
+    opened.attached = false;
+  }
+
+  #detached(mount: Omit<OverlayMount, 'target'>, subject: string): number {
+    // A single directory is itself what overlay would show.
+    if (!mount.upper && mount.lower.length === 1) return this.calls.cloneDetached(mount.lower[0]!);
+    if (this.#detachedOverlay)
+      return this.#explained(subject, () => this.#detachedOverlay!(this.calls, mount, subject));
+    const target = join(this.root, 'views', `${process.pid}.${this.#views++}`);
+    mkdirSync(target, { mode: 0o700 });
+    try {
+      this.#overlay({ ...mount, target }, subject);
+      try {
+        return this.calls.cloneDetached(target);
+      } finally {
+        this.calls.unmount(target, { detach: true });
+      }
+    } finally {
+      rmdirSync(target);
+    }
+  }
+
+  /** The directories of a chain that is held already, top first. */
+  #lowerOf(layers: readonly Digest[]): string[] {
+    const lower = this.#acquire(layers);
+    this.#release(layers);
+    return lower;
+  }
+
+  /** As `#acquire`; they cannot be removed meanwhile, whether a snapshot stands on them or not. */
+  #acquireViewed(layers: readonly Digest[]): string[] {
+    const lower = this.#acquire(layers);
+    for (const diffId of layers) this.#viewed.set(diffId, (this.#viewed.get(diffId) ?? 0) + 1);
+    return lower;
+  }
+
+  #releaseViewed(layers: readonly Digest[]): void {
+    this.#release(layers);
+    for (const diffId of layers) {
+      const count = this.#viewed.get(diffId)! - 1;
+      if (count > 0) this.#viewed.set(diffId, count);
+      else this.#viewed.delete(diffId);
+    }
+  }
+
   #release(layers: readonly Digest[]): void {
     for (const diffId of distinct(layers)) this.trees.release(diffId);
   }
 
   #overlay(mount: OverlayMount, subject: string): void {
+    this.#explained(`${subject} at ${mount.target}`, () => this.#mountOverlay(this.calls, mount));
+  }
+
+  #explained<T>(subject: string, mounting: () => T): T {
     try {
-      this.#mountOverlay(this.calls, mount);
+      return mounting();
     } catch (error) {
-      throw new EngineError('unavailable', `mount ${subject} at ${mount.target}: ${messageOf(error)}`, {
-        cause: error,
-      });
+      throw new EngineError('unavailable', `mount ${subject}: ${messageOf(error)}`, { cause: error });
     }
   }
 

@@ -25,28 +25,35 @@ const fixedOptions: readonly (readonly [string, string])[] = [
 ];
 
 /** With fsconfig(2), which names lower directories one by one: no page to overflow and nothing to escape. */
-export function mountOverlay(
-  calls: Pick<MountCalls, 'mountNew'>,
-  { lower, upper, work, target, label }: OverlayMount,
-): void {
-  calls.mountNew({
-    type: 'overlay',
-    target,
-    options: [
-      ['source', 'berth'],
-      ...lower.map((path): [string, string] => ['lowerdir+', path]),
-      ...(upper && work
-        ? ([
-            ['upperdir', upper],
-            ['workdir', work],
-          ] as const)
-        : []),
-      ...fixedOptions,
-      // Else the kernel writes a mark of its own into every new upper directory.
-      ['uuid', 'null'],
-      ...(label ? ([['context', label]] as const) : []),
-    ],
-  });
+export function mountOverlay(calls: Pick<MountCalls, 'mountNew'>, { target, ...mount }: OverlayMount): void {
+  calls.mountNew({ type: 'overlay', target, options: optionsOf(mount) });
+}
+
+/** The same, attached nowhere: the descriptor is all there is of it. */
+export function detachedOverlay(calls: MountCalls, mount: Omit<OverlayMount, 'target'>, subject: string): number {
+  return calls.createDetached({ type: 'overlay', options: optionsOf(mount), subject });
+}
+
+function optionsOf({
+  lower,
+  upper,
+  work,
+  label,
+}: Omit<OverlayMount, 'target'>): readonly (readonly [string, string])[] {
+  return [
+    ['source', 'berth'],
+    ...lower.map((path): [string, string] => ['lowerdir+', path]),
+    ...(upper && work
+      ? ([
+          ['upperdir', upper],
+          ['workdir', work],
+        ] as const)
+      : []),
+    ...fixedOptions,
+    // Else the kernel writes a mark of its own into every new upper directory.
+    ['uuid', 'null'],
+    ...(label ? ([['context', label]] as const) : []),
+  ];
 }
 
 /**

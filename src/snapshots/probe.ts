@@ -4,7 +4,7 @@ import { EngineError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { MountCalls } from '../sys/mount.ts';
 import { ErofsSnapshotter } from './erofs-snapshotter.ts';
-import { layerFlags, mountOverlay, mountOverlayByDescriptors } from './overlay-mount.ts';
+import { detachedOverlay, layerFlags, mountOverlay, mountOverlayByDescriptors } from './overlay-mount.ts';
 import { OverlaySnapshotter } from './overlay-snapshotter.ts';
 import type { Snapshotter } from './snapshotter.ts';
 
@@ -48,6 +48,7 @@ export function chooseSnapshotter({ root, log, prefer }: ChooseSnapshotterDeps):
     log,
     calls: new MountCalls(),
     mountOverlay: overlay.lowerdirPlus ? mountOverlay : mountOverlayByDescriptors,
+    detachedOverlay: overlay.lowerdirPlus ? detachedOverlay : undefined,
   };
   if (prefer !== 'overlay' && erofs.works) return new ErofsSnapshotter({ ...deps, directIo: erofs.direct });
   if (prefer === 'erofs' && !erofs.works) {

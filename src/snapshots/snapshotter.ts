@@ -38,6 +38,19 @@ export interface SnapshotUsage {
 }
 
 /**
+ * The files of a snapshot through descriptors, whether it is mounted anywhere or not. They hold mounts that are attached
+ * nowhere: nothing of them is left when the engine is killed.
+ */
+export interface OpenSnapshot extends AsyncDisposable {
+  /** The root directory (O_PATH), to be read and written. */
+  readonly root: number;
+  /** The directory of what was written over the layers, in overlay's form; on the host. */
+  readonly upper: string;
+  /** The root directory of the layers below (O_PATH), without what was written. Opened at the first call. */
+  lower(): number;
+}
+
+/**
  * Layered file systems: read-only layers by diff ID, and writable snapshots on top of a chain of them.
  * Every method is safe to repeat after a crash. `conformance.ts` in this room holds all of it for each implementation.
  */
@@ -66,6 +79,8 @@ export interface Snapshotter extends AsyncDisposable {
   unmount(key: string, target: string): Promise<void>;
   /** A read-only look at layers without a snapshot, for reading files such as the image's /etc/passwd. */
   view(layers: readonly Digest[]): Promise<{ readonly path: string } & AsyncDisposable>;
+  /** Throws `not-found`. A snapshot may be mounted, unmounted and removed while it is open. */
+  open(key: string): OpenSnapshot;
   remove(key: string): Promise<void>;
   snapshots(): readonly string[];
   usage(key: string): Promise<SnapshotUsage>;

@@ -2,6 +2,7 @@ import { codeOf } from '../base/errors.ts';
 import { check, libc } from './libc.ts';
 
 const AT_SYMLINK_NOFOLLOW = 0x100;
+const AT_REMOVEDIR = 0x200;
 
 /**
  * The *at(2) calls that Node does not have: each acts on one name in an open directory. Names are bytes, one to a
@@ -12,6 +13,7 @@ export class DirectoryCalls {
   readonly #openat = libc().func('int openat(int, const void*, int, uint)');
   readonly #mkdirat = libc().func('int mkdirat(int, const void*, uint)');
   readonly #mknodat = libc().func('int mknodat(int, const void*, uint, uint64_t)');
+  readonly #unlinkat = libc().func('int unlinkat(int, const void*, int)');
   readonly #symlinkat = libc().func('int symlinkat(const void*, int, const void*)');
   readonly #linkat = libc().func('int linkat(int, const void*, int, const void*, int)');
   readonly #fchownat = libc().func('int fchownat(int, const void*, uint, uint, int)');
@@ -39,6 +41,14 @@ export class DirectoryCalls {
     // glibc's makedev().
     const device = (BigInt(major & 0xfff) << 8n) | BigInt(minor & 0xff) | (BigInt(minor & ~0xff) << 12n);
     check('mknodat', name, this.#mknodat(directory, bytes(name), mode, device));
+  }
+
+  unlink(directory: number, name: string): void {
+    check('unlinkat', name, this.#unlinkat(directory, bytes(name), 0));
+  }
+
+  rmdir(directory: number, name: string): void {
+    check('unlinkat', name, this.#unlinkat(directory, bytes(name), AT_REMOVEDIR));
   }
 
   symlink(target: string, directory: number, name: string): void {

@@ -18,9 +18,11 @@ const FSCONFIG_SET_FLAG = 0;
 const FSCONFIG_SET_STRING = 1;
 const FSCONFIG_CMD_CREATE = 6;
 const MOVE_MOUNT_F_EMPTY_PATH = 4;
-const numbers = { moveMount: 429, fsopen: 430, fsconfig: 431, fsmount: 432 } as const;
+const numbers = { openTree: 428, moveMount: 429, fsopen: 430, fsconfig: 431, fsmount: 432 } as const;
 const FSOPEN_CLOEXEC = 1;
 const FSMOUNT_CLOEXEC = 1;
+const OPEN_TREE_CLONE = 1;
+const OPEN_TREE_CLOEXEC = 0o2000000;
 const AT_FDCWD = -100;
 
 export interface MountCall {
@@ -53,6 +55,7 @@ export class MountCalls {
   readonly #fsconfig = libc().func('syscall', 'long', ['long', 'int', 'uint', 'str', 'str', 'int']);
   readonly #fsmount = libc().func('syscall', 'long', ['long', 'int', 'uint', 'uint']);
   readonly #moveMount = libc().func('syscall', 'long', ['long', 'int', 'str', 'int', 'str', 'uint']);
+  readonly #openTree = libc().func('syscall', 'long', ['long', 'int', 'str', 'uint']);
   readonly #close = libc().func('int close(int)');
 
   mount({ source, target, type, flags = 0, data }: MountCall): void {
@@ -70,25 +73,34 @@ export class MountCalls {
    */
   unmountLater(target: string, { detach = false } = {}): Promise<void> {
     const flags = UMOUNT_NOFOLLOW | (detach ? MNT_DETACH : 0);
-    return new Promise((resolve, reject) => {
-      this.#umount2.async(target, flags, (error: unknown, result: number) => {
-        if (error) reject(error);
-        else {
-          // koffi carries errno from its thread to this callback.
-          try {
-            check('umount2', target, result);
-            resolve();
-          } catch (failed) {
-            reject(failed);
-          }
-        }
-      });
-    });
+    return later('umount2', target, (done) => this.#umount2.async(target, flags, done));
   }
 
-  /** fsopen(2), one fsconfig(2) for each option, fsmount(2), move_mount(2). Throws SyscallError naming the step. */
-  mountNew({ type, target, options, flags = 0 }: NewMount): void {
-    const { fsopen, fsconfig, fsmount, moveMount } = numbers;
+  /** Of a detached mount, which its last descriptor ends: it may wait as `unmountLater` does. */
+  closeLater(mount: number): Promise<void> {
+    return later('close', `fd ${mount}`, (done) => this.#close.async(mount, done));
+  }
+
+  mountNew({ target, ...mount }: NewMount): void {
+    const detached = this.createDetached({ ...mount, subject: target });
+    try {
+      this.attach(detached, target);
+    } finally {
+      this.#close(detached);
+    }
+  }
+
+  /**
+   * fsopen(2), one fsconfig(2) for each option, fsmount(2): a mount that is attached nowhere, and there for as long as its
+   * descriptor is. Throws SyscallError naming the step.
+   */
+  createDetached({
+    type,
+    options,
+    flags = 0,
+    subject,
+  }: Omit<NewMount, 'target'> & { readonly subject: string }): number {
+    const { fsopen, fsconfig, fsmount } = numbers;
     const fs = check('fsopen', type, this.#fsopen(fsopen, type, FSOPEN_CLOEXEC));
     try {
       for (const [name, value] of options) {
@@ -98,19 +110,40 @@ export class MountCalls {
             : this.#fsconfig(fsconfig, fs, FSCONFIG_SET_STRING, name, value, 0);
         check('fsconfig', value === true ? name : `${name}=${value}`, result);
       }
-      check('fsconfig', target, this.#fsconfig(fsconfig, fs, FSCONFIG_CMD_CREATE, null, null, 0));
+      check('fsconfig', subject, this.#fsconfig(fsconfig, fs, FSCONFIG_CMD_CREATE, null, null, 0));
       // MOUNT_ATTR_* have the numbers of these MS_* flags.
-      const mount = check('fsmount', target, this.#fsmount(fsmount, fs, FSMOUNT_CLOEXEC, flags & 0xf));
-      try {
-        const moved = this.#moveMount(moveMount, mount, '', AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
-        check('move_mount', target, moved);
-      } finally {
-        this.#close(mount);
-      }
+      return check('fsmount', subject, this.#fsmount(fsmount, fs, FSMOUNT_CLOEXEC, flags & 0xf));
     } finally {
       this.#close(fs);
     }
   }
+
+  /** move_mount(2): a detached mount gets its place. The descriptor stays one of it. */
+  attach(mount: number, target: string): void {
+    const { moveMount } = numbers;
+    check('move_mount', target, this.#moveMount(moveMount, mount, '', AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH));
+  }
+
+  /** open_tree(2): a detached mount of what is seen at `path`, without what is mounted below it. */
+  cloneDetached(path: string): number {
+    const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+    return check('open_tree', path, this.#openTree(numbers.openTree, AT_FDCWD, path, flags));
+  }
+}
+
+/** koffi carries errno from its thread to the callback. */
+function later(syscall: string, subject: string, call: (done: (error: unknown, result: number) => void) => void) {
+  return new Promise<void>((resolve, reject) => {
+    call((error, result) => {
+      try {
+        if (error) throw error;
+        check(syscall, subject, result);
+        resolve();
+      } catch (failed) {
+        reject(failed);
+      }
+    });
+  });
 }
 
 /** A line of /proc/self/mountinfo (proc(5)). */

@@ -11,6 +11,7 @@ import { containerListRoutes } from './container-list.ts';
 import { containerRoutes } from './containers.ts';
 import { eventRoutes } from './events.ts';
 import { execRoutes } from './exec.ts';
+import { fileRoutes } from './files.ts';
 import { imageArchiveRoutes } from './image-archives.ts';
 import { imageRegistryRoutes } from './image-registry.ts';
 import { imageRoutes } from './images.ts';
@@ -48,6 +49,7 @@ export function routesOf(deps: RouteDeps): Route[] {
     ...statsRoutes(deps),
     ...streamRoutes(deps),
     ...execRoutes(deps),
+    ...fileRoutes(deps),
     ...imageArchiveRoutes(deps),
     ...imageRegistryRoutes(deps),
     ...imageRoutes(deps),

@@ -3,7 +3,7 @@ import type { Containers } from '../../containers/containers.ts';
 import type { Networks } from '../../networks/networks.ts';
 import { json } from '../reply.ts';
 import type { ApiRequest } from '../request.ts';
-import { del, get, head, post, put, type Route } from '../router.ts';
+import { del, get, post, put, type Route } from '../router.ts';
 
 /** What clients know and this engine does not do yet: it says so, in words of its own or in Docker's where clients look for them. */
 export function unbuiltRoutes({ containers, networks }: { containers: Containers; networks: Networks }): Route[] {
@@ -31,17 +31,11 @@ export function unbuiltRoutes({ containers, networks }: { containers: Containers
   const family = (name: string, handle: () => never): Route[] =>
     [get, post, put, del].flatMap((method) => [method(`/${name}`, handle), method(`/${name}/*rest`, handle)]);
   return [
-    get('/containers/:id/changes', notOf('the list of changed files (docker diff)')),
-    get('/containers/:id/export', notOf('export of containers')),
-    head('/containers/:id/archive', notOf('copying files (docker cp)')),
-    get('/containers/:id/archive', notOf('copying files (docker cp)')),
-    put('/containers/:id/archive', notOf('copying files (docker cp)')),
     get('/containers/:id/checkpoints', notOf('checkpoints')),
     post('/containers/:id/checkpoints', notOf('checkpoints')),
     del('/containers/:id/checkpoints/:checkpoint', not('checkpoints')),
     post('/containers/prune', not('pruning of containers')),
     get('/images/*name/attestations', not('attestations')),
-    post('/commit', not('commit of containers')),
     post('/build', not('build of images')),
     post('/build/prune', not('build of images')),
     post('/build/cancel', not('build of images')),

@@ -75,7 +75,7 @@ function unit(configFile: string | undefined): string {
   const command = [
     process.execPath,
     ...engineNodeFlags,
-// By the link that every build swaps: a build's own folder goes with the third one after it.
+    // By the link that every build swaps: a build's own folder goes with the third one after it.
     fileURLToPath(entryUrl('daemon/main')).replace(/\/\.build\/[^/]+\//, '/dist/'),
     ...(configFile ? ['--config', configFile] : []),
   ];
