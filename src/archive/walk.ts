@@ -197,7 +197,13 @@ export class Walk implements Disposable {
   #mount(mount: MountView): void {
     const target = bytesOfText(mount.target);
     const name = posix.basename(target);
-    const make = (directory: Place, missing: string) => this.calls.mkdir(directory.fd, missing, 0o755);
+    const make = (directory: Place, missing: string) => {
+      this.calls.mkdir(directory.fd, missing, 0o755);
+      const made = this.child(directory, missing);
+      // The umask is the engine's.
+      if (made && isDirectory(made.stat)) this.inodes.chmod(made.fd, 0o755);
+      made?.close();
+    };
     let parent: Place;
     try {
       parent = this.resolve(posix.dirname(target), { follow: true, make }).place;

@@ -63,7 +63,7 @@ export async function commit(room: Room, jobs: FileJobs, request: CommitRequest)
   return image;
 }
 
-/** Of a container's configuration what an image has too. */
+/** Of a container's configuration what an image has too; what says nothing is left out. */
 export function imageDefaults(config: Partial<ContainerConfig>): ImageDefaults {
   const { User, ExposedPorts, Env, Entrypoint, Cmd, Volumes, WorkingDir, Labels, StopSignal, Healthcheck } = config;
   const { Shell, OnBuild, ArgsEscaped } = config;
@@ -71,6 +71,6 @@ export function imageDefaults(config: Partial<ContainerConfig>): ImageDefaults {
     Object.entries({
       ...{ User, ExposedPorts, Env, Entrypoint, Cmd, Volumes, WorkingDir, Labels, StopSignal, Healthcheck },
       ...{ Shell, OnBuild, ArgsEscaped },
-    }).filter(([, value]) => value !== undefined),
+    }).filter(([, value]) => value && (typeof value !== 'object' || Object.keys(value).length > 0)),
   );
 }

@@ -1,6 +1,7 @@
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmod } from 'node:fs/promises';
 import { hostname as hostsName } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { codeOf, EngineError, messageOf } from '../base/errors.ts';
 import { makeDirectories } from '../base/make-directories.ts';
 import type { Endpoint, JoinRequest } from '../networks/networks.ts';
@@ -275,7 +276,7 @@ function wantsDevices({ hostConfig }: ContainerRecord): boolean {
 async function makeBindSources({ own }: ContainerRecord): Promise<void> {
   for (const { point, createSource } of own.mounts) {
     if (point.Type !== 'bind' || !createSource) continue;
-    await makeDirectories(point.Source, 0o755).catch((error: unknown) => {
+    const made = await makeDirectories(point.Source, 0o755).catch((error: unknown): undefined => {
       // A file, or a socket: it is mounted as it is.
       if (codeOf(error) !== 'EEXIST')
         throw new EngineError(
@@ -287,6 +288,9 @@ async function makeBindSources({ own }: ContainerRecord): Promise<void> {
           },
         );
     });
+    // The umask is the engine's, the directories are the container's.
+    if (made !== undefined)
+      for (let path = point.Source; path.length >= made.length; path = dirname(path)) await chmod(path, 0o755);
   }
 }
 
@@ -348,21 +352,27 @@ function writeNetworkFiles(room: Room, container: ContainerRecord, endpoint: End
     // They share their names too.
     const other = room.store.get(mode.slice('container:'.length));
     for (const file of ['hosts', 'hostname', 'resolvConf'] as const)
-      writeFileSync(files[file], readFileSync(other.files[file]), { mode: 0o644 });
+      writeReadable(files[file], readFileSync(other.files[file]));
     return;
   }
   const extraHosts = hostConfig.ExtraHosts ?? [];
   const gateway = extraHosts.length > 0 ? hostGateway(room, endpoint) : '';
   const { Hostname: hostname, Domainname: domainname } = config;
   if (mode === 'host') {
-    writeFileSync(files.hosts, hostNetworkHostsFile(readOr('/etc/hosts'), extraHosts, gateway), { mode: 0o644 });
+    writeReadable(files.hosts, hostNetworkHostsFile(readOr('/etc/hosts'), extraHosts, gateway));
   } else {
     const own = endpoint ? { address: endpoint.address, hostname, domainname } : undefined;
-    writeFileSync(files.hosts, hostsFile({ extraHosts, hostGateway: gateway, own }), { mode: 0o644 });
+    writeReadable(files.hosts, hostsFile({ extraHosts, hostGateway: gateway, own }));
   }
-  writeFileSync(files.hostname, `${hostname}\n`, { mode: 0o644 });
+  writeReadable(files.hostname, `${hostname}\n`);
   const host = mode === 'host' ? parseResolvConf(readOr('/etc/resolv.conf')) : room.deps.networks.hostResolver();
-  writeFileSync(files.resolvConf, resolvConf(mergeResolver(host, hostConfig)), { mode: 0o644 });
+  writeReadable(files.resolvConf, resolvConf(mergeResolver(host, hostConfig)));
+}
+
+/** By every user of the container: the umask is the engine's. */
+function writeReadable(path: string, content: string | Buffer): void {
+  writeFileSync(path, content);
+  chmodSync(path, 0o644);
 }
 
 function hostGateway({ deps }: Room, endpoint: Endpoint | undefined): string {

@@ -175,11 +175,11 @@ export function mergedDefaults(config: ImageDefaults, below: ImageDefaults): Ima
   const merged: Mutable = { ...config };
   if (!config.User && below.User) merged.User = below.User;
   if (below.ExposedPorts) merged.ExposedPorts = { ...below.ExposedPorts, ...config.ExposedPorts };
-  if (below.Volumes || config.Volumes) merged.Volumes = { ...below.Volumes, ...config.Volumes };
-  if (below.Labels || config.Labels) merged.Labels = { ...below.Labels, ...config.Labels };
+  if (below.Volumes) merged.Volumes = { ...below.Volumes, ...config.Volumes };
+  if (below.Labels) merged.Labels = { ...below.Labels, ...config.Labels };
   const keys = new Set((config.Env ?? []).map((entry) => entry.split('=', 1)[0]));
   const inherited = (below.Env ?? []).filter((entry) => !keys.has(entry.split('=', 1)[0]));
-  merged.Env = [...(config.Env ?? []), ...inherited];
+  if (inherited.length > 0) merged.Env = [...(config.Env ?? []), ...inherited];
   if (!config.Entrypoint?.length) {
     if (!config.Cmd?.length && below.Cmd) merged.Cmd = below.Cmd;
     if (!config.Entrypoint && below.Entrypoint) merged.Entrypoint = below.Entrypoint;

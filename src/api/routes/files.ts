@@ -58,7 +58,7 @@ export function fileRoutes({ containers }: { readonly containers: Containers }):
         author: query.get('author') ?? '',
         pause: !query.get('pause') || queryBoolean(query.get('pause')),
         changes: query.getAll('changes'),
-        config: fields && imageDefaults(fields),
+        config: fields && Object.keys(fields).length > 0 ? imageDefaults(fields) : undefined,
         signal,
       });
       return json(201, { Id: id });
