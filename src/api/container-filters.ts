@@ -93,21 +93,27 @@ async function testsOf(
       filters.get('volume').some((wanted) => wanted === Name || wanted === Source || wanted === Destination),
     ),
   );
-  when('network', ({ endpoint, endpoints, hostConfig }) => {
-    const names = [endpoint?.network ?? hostConfig.NetworkMode, ...Object.keys(endpoints)];
+  when('network', ({ attached, endpoints, hostConfig }) => {
+    const names = [hostConfig.NetworkMode, ...Object.keys(endpoints)];
+    const ids = [
+      ...attached.map(({ networkId }) => networkId),
+      ...Object.values(endpoints).map((one) => one.NetworkID ?? ''),
+    ];
     return filters
       .get('network')
-      .some((wanted) => names.includes(wanted) || (wanted !== '' && endpoint?.networkId.startsWith(wanted)));
+      .some((wanted) => names.includes(wanted) || (wanted !== '' && ids.some((id) => id.startsWith(wanted))));
   });
   if (filters.has('publish') || filters.has('expose')) {
     const published = portsOf(filters, 'publish');
     const exposed = portsOf(filters, 'expose');
     tests.push(
-      ({ endpoint, config }) =>
-        (endpoint?.ports ?? []).some(
-          ({ hostPort, port, protocol }) =>
-            published.has(`${hostPort}/${protocol}`) || exposed.has(`${port}/${protocol}`),
-        ) || Object.keys(config.ExposedPorts ?? {}).some((port) => exposed.has(port)),
+      ({ attached, config }) =>
+        attached
+          .flatMap(({ ports }) => ports)
+          .some(
+            ({ hostPort, port, protocol }) =>
+              published.has(`${hostPort}/${protocol}`) || exposed.has(`${port}/${protocol}`),
+          ) || Object.keys(config.ExposedPorts ?? {}).some((port) => exposed.has(port)),
     );
   }
   for (const key of ['before', 'since'] as const)

@@ -532,7 +532,6 @@ test('what is not built says so, and the swarm is answered as Docker does', asyn
   await using engine = await serve();
   for (const [method, path] of [
     ['POST', '/containers/prune'],
-    ['POST', '/networks/create'],
     ['POST', '/build'],
     ['GET', '/images/a/b/attestations'],
   ] as const)

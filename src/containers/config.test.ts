@@ -62,18 +62,19 @@ test('ports: bound, ranges, and with -P the other exposed ones', () => {
 });
 
 test('hosts: loopback, added ones, then its own with the domain', () => {
-  const own = { address: '172.17.0.2', hostname: 'web', domainname: 'example.org' };
+  const own = { addresses: ['172.17.0.2', 'fd00::2'], hostname: 'web', domainname: 'example.org' };
   const text = hostsFile({
     extraHosts: ['db:10.0.0.1', 'gw:host-gateway', 'six:[fd00::1]'],
     hostGateway: '172.17.0.1',
     own,
   });
   assert.deepEqual(text.split('\n').slice(0, 1), ['127.0.0.1\tlocalhost']);
-  assert.deepEqual(text.split('\n').slice(-5), [
+  assert.deepEqual(text.split('\n').slice(-6), [
     '10.0.0.1\tdb',
     '172.17.0.1\tgw',
     'fd00::1\tsix',
     '172.17.0.2\tweb.example.org web',
+    'fd00::2\tweb.example.org web',
     '',
   ]);
   for (const bad of ['x', ':1.2.3.4', 'x:y', 'a b:1.2.3.4', 'x:1.2.3.4\n6.6.6.6 evil'])

@@ -71,7 +71,8 @@ export interface Container {
   readonly args: readonly string[];
   readonly state: State;
   readonly restartCount: number;
-  readonly endpoint: Endpoint | undefined;
+  /** Its places in networks while it runs, in the order of joining. */
+  readonly attached: readonly Endpoint[];
   readonly mounts: readonly MountPoint[];
   /** Paths on the host. */
   readonly files: {
@@ -166,6 +167,9 @@ export interface Containers {
     options: { readonly timeout: number | undefined; readonly signal: string | undefined },
   ): Promise<void>;
   kill(name: string, signal: string): Promise<void>;
+  /** From the next start on, or at once when it runs. */
+  connect(name: string, network: string, settings: EndpointSettings): Promise<void>;
+  disconnect(name: string, network: string, options: { readonly force: boolean }): Promise<void>;
   pause(name: string): Promise<void>;
   unpause(name: string): Promise<void>;
   rename(name: string, to: string): Promise<void>;

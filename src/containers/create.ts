@@ -13,6 +13,7 @@ import { checkHostConfig } from '../runtime/spec/check.ts';
 import { appArmorProfile, parseSecurityOptions } from '../runtime/spec/security.ts';
 import { labelOptions, selinuxLabels } from '../runtime/spec/selinux.ts';
 import { commandOf, mergeConfig } from './config.ts';
+import { checkEndpoints, endpointsOf } from './endpoints.ts';
 import { withDirectoryInside } from './inside.ts';
 import { checkLogConfig } from './log-config.ts';
 import { type PlannedMount, planMounts } from './mount-plan.ts';
@@ -87,12 +88,12 @@ export async function create(
     layers: image.layers,
     config,
     hostConfig,
-    endpoints: request.endpoints,
+    endpoints: endpointsOf(room, hostConfig.NetworkMode, request.endpoints),
     path,
     args,
     state: createdState,
     restartCount: 0,
-    endpoint: undefined,
+    attached: [],
     mounts: mounts.map(({ point }) => point),
     files: {
       log: hostConfig.LogConfig.Type === 'none' ? '' : join(directory, `${id}-json.log`),
@@ -103,7 +104,7 @@ export async function create(
     appArmorProfile: appArmorProfile(security, hostConfig.Privileged, deps.machine) ?? '',
     mountLabel: labels.mount,
     processLabel: labels.process,
-    own: { mounts, stoppedByUser: false, sandboxed: false },
+    own: { mounts, stoppedByUser: false, sandbox: '' },
   };
 
   // Beside each other: a snapshot or a folder without a record is removed at the next start of the engine, and a record
@@ -231,13 +232,7 @@ function checkNetwork(room: Room, config: ContainerConfig, hostConfig: HostConfi
   // Only their form: the addresses are known at start.
   for (const entry of ExtraHosts ?? []) extraHost(entry, '0.0.0.0');
   resolvConf(mergeResolver({ servers: [], search: [], options: [] }, { Dns, DnsSearch, DnsOptions }));
-  const endpoint = request.endpoints[mode] ?? request.endpoints['default'];
-  if (!['bridge', 'host', 'none'].includes(mode)) return;
-  const bad = (why: string) => invalid(`invalid config for network ${mode}: invalid endpoint settings:\n${why}`);
-  if (endpoint?.Aliases?.length)
-    throw bad('network-scoped alias is supported only for containers in user defined networks');
-  if (endpoint?.IPAMConfig?.IPv4Address || endpoint?.IPAMConfig?.IPv6Address)
-    throw bad('user specified IP address is supported on user defined networks only');
+  checkEndpoints(room, endpointsOf(room, mode, request.endpoints));
 }
 
 function defaultHostname({ NetworkMode, UTSMode }: HostConfig, id: string): string {

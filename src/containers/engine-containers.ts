@@ -3,12 +3,13 @@ import { EngineError } from '../base/errors.ts';
 import type { ImageUsers } from '../images/images.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Platform } from '../oci/platform.ts';
-import type { CreateRequest } from '../protocol/container.ts';
+import type { CreateRequest, EndpointSettings } from '../protocol/container.ts';
 import type { UpdateRequest } from '../protocol/update-request.ts';
 import type { AttachStream, TerminalSize } from '../runtime/runtime.ts';
 import type { VolumeUsers } from '../volumes/volumes.ts';
 import { attach } from './attach.ts';
 import { type CommitRequest, commit } from './commit.ts';
+import { connect, disconnect, namesIn } from './connect.ts';
 import type {
   AttachOptions,
   Container,
@@ -87,6 +88,14 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
     await kill(this.#room, name, signal);
   }
 
+  async connect(name: string, network: string, settings: EndpointSettings): Promise<void> {
+    await connect(this.#room, name, network, settings);
+  }
+
+  async disconnect(name: string, network: string, options: { readonly force: boolean }): Promise<void> {
+    await disconnect(this.#room, name, network, options);
+  }
+
   async pause(name: string): Promise<void> {
     await pause(this.#room, name);
   }
@@ -109,6 +118,10 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
         room.supersede(id);
         await room.deps.database.write([{ kind: recordKind, key: id, value: { ...before, name: wanted } }]);
         const renamed = room.update(id, { name: wanted });
+        if (renamed && renamed.attached.length > 0) {
+          const attached = await room.deps.networks.rename(id, ({ network }) => namesIn(renamed, network));
+          room.update(id, { attached });
+        }
         if (renamed) room.emit(renamed, 'rename', { oldName: `/${before.name}` });
       } finally {
         release();

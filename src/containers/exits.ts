@@ -26,7 +26,7 @@ async function ended(room: Room, id: string, task: Task, exit: TaskExit): Promis
   // Closing: the record stays `running`, and the next start of the engine asks the monitor.
   if (room.closed) return;
   room.health.end(id);
-  const release = room.store.byId(id)?.endpoint?.ports.length
+  const release = room.store.byId(id)?.attached.some(({ ports }) => ports.length > 0)
     ? // The same ports may be asked for by whoever is told of this exit.
       await room.deps.networks.close(id, { told: true }).then(
         () => ({ networkClosed: true }),
@@ -50,7 +50,7 @@ async function ended(room: Room, id: string, task: Task, exit: TaskExit): Promis
         finishedAt: exit.at,
         health: healthUnwatched(before.state.health),
       },
-      endpoint: undefined,
+      attached: [],
       restartCount: delay === undefined || room.machineEnds ? before.restartCount : before.restartCount + 1,
     },
     { save: !autoRemove },
@@ -98,7 +98,7 @@ export async function afterStartFailure(room: Room, id: string, code: number, me
       error: message,
       ...(tried ? { finishedAt: now() } : {}),
     },
-    endpoint: undefined,
+    attached: [],
   })!;
   closePending(room, id);
   // Without the message: whoever started it is told, and the docker CLI would print it a second time.

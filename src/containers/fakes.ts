@@ -6,7 +6,7 @@ import { EngineError } from '../base/errors.ts';
 import { silentLog } from '../base/log.ts';
 import { EventBus } from '../events/event-bus.ts';
 import type { Image } from '../images/images.ts';
-import type { JoinRequest, Networks } from '../networks/networks.ts';
+import type { Attachment, Endpoint, Networks, Opened, OpenRequest } from '../networks/networks.ts';
 import { digestOf } from '../oci/digest.ts';
 import { hostPlatform } from '../oci/platform.ts';
 import type { Resources } from '../oci/runtime-spec.ts';
@@ -194,15 +194,18 @@ export class FakeSnapshots implements Snapshotter {
 }
 
 export class FakeNetworks implements Networks {
-  readonly open_ = new Map<string, JoinRequest | undefined>();
+  readonly open_ = new Map<string, OpenRequest>();
+  readonly renamed: string[] = [];
+  attached: readonly Endpoint[] = [];
   fail: Error | undefined;
   beforeClose: (() => Promise<void>) | undefined;
   recovered: unknown;
 
-  async open(containerId: string, join: JoinRequest | undefined) {
+  async open(containerId: string, request: OpenRequest): Promise<Opened> {
     if (this.fail) throw this.fail;
-    this.open_.set(containerId, join);
-    const endpoint = join && {
+    for (const { network } of request.joins) this.get(network);
+    this.open_.set(containerId, request);
+    const endpoints = request.joins.map((join) => ({
       id: 'e',
       containerId,
       networkId: 'n',
@@ -212,21 +215,34 @@ export class FakeNetworks implements Networks {
       prefixLength: 16,
       gateway: '172.17.0.1',
       mac: '02:42:ac:11:00:02',
-      ports: join.ports.map(({ port, protocol, hostAddress, first }) => ({
+      names: join.names ?? [],
+      ports: request.ports.map(({ port, protocol, hostAddress, first }) => ({
         port,
         protocol,
         hostAddress,
         hostPort: first || 32768,
       })),
-    };
-    return { sandbox: { path: '/run/netns/x' }, endpoint };
+    }));
+    return { sandbox: { path: '/run/netns/x' }, endpoints };
+  }
+  check(): void {}
+  async connect(): Promise<never> {
+    throw new Error('not asked for');
+  }
+  create = this.connect;
+  remove = this.connect;
+  prune = this.connect;
+  disconnect = this.connect;
+  async rename(containerId: string, namesOf: (endpoint: Endpoint) => readonly string[]) {
+    this.renamed.push(containerId);
+    return this.attached.map((endpoint) => ({ ...endpoint, names: namesOf(endpoint) }));
   }
   async close(containerId: string): Promise<void> {
     await this.beforeClose?.();
     this.open_.delete(containerId);
   }
-  async recover(endpoints: unknown, sandboxes: unknown): Promise<void> {
-    this.recovered = { endpoints, sandboxes };
+  async recover(attachments: readonly Attachment[]): Promise<void> {
+    this.recovered = attachments;
   }
   get(name: string): never | ReturnType<Networks['get']> {
     if (name !== 'bridge') throw new EngineError('not-found', `network ${name} not found`);
@@ -236,7 +252,10 @@ export class FakeNetworks implements Networks {
       driver: 'bridge',
       created: '',
       subnets: [{ subnet: '172.17.0.0/16', gateway: '172.17.0.1' }],
+      ipamOptions: undefined,
       internal: false,
+      attachable: false,
+      ipv4: true,
       ipv6: false,
       labels: {},
       options: {},

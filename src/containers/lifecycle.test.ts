@@ -44,8 +44,8 @@ test('create, start, exit and remove: states, events and nothing left', async ()
   const ended = containers.wait('web', 'not-running').result;
   task.end(7);
   assert.deepEqual(await ended, { code: 7, error: undefined });
-  const { state, endpoint } = containers.get('web');
-  assert.deepEqual([state.status, state.exitCode, state.pid, endpoint], ['exited', 7, 0, undefined]);
+  const { state, attached } = containers.get('web');
+  assert.deepEqual([state.status, state.exitCode, state.pid, attached], ['exited', 7, 0, []]);
   await containers.idle();
   assert.equal(task.deleted, 1);
   await containers.remove('web', plain);

@@ -10,10 +10,11 @@ export function hostsFile({
   readonly extraHosts: readonly string[];
   /** What `host-gateway` stands for. */
   readonly hostGateway: string;
-  readonly own: { readonly address: string; readonly hostname: string; readonly domainname: string } | undefined;
+  readonly own: { readonly addresses: readonly string[]; readonly hostname: string; readonly domainname: string };
 }): string {
   const lines = [...loopback, ...extraHosts.map((entry) => extraHost(entry, hostGateway))];
-  if (own) lines.push(`${own.address}\t${own.domainname ? `${own.hostname}.${own.domainname} ` : ''}${own.hostname}`);
+  for (const address of own.addresses)
+    lines.push(`${address}\t${own.domainname ? `${own.hostname}.${own.domainname} ` : ''}${own.hostname}`);
   return `${lines.join('\n')}\n`;
 }
 
@@ -68,6 +69,15 @@ export function mergeResolver(
     search: search.length === 1 && search[0] === '.' ? [] : search,
     options: DnsOptions?.length ? DnsOptions : host.options,
   };
+}
+
+/**
+ * In a network with names the container asks the name server in its own namespace, which asks the others. A name without
+ * a dot is tried as it is first: it is most likely a neighbour's.
+ */
+export function embeddedResolver({ search, options }: Resolver): Resolver {
+  const ndots = options.some((option) => option.startsWith('ndots:')) ? [] : ['ndots:0'];
+  return { servers: ['127.0.0.11'], search, options: [...options, ...ndots] };
 }
 
 export function resolvConf({ servers, search, options }: Resolver): string {

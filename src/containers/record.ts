@@ -9,8 +9,8 @@ export interface ContainerRecord extends Container {
     readonly stoppedByUser: boolean;
     /** Paused for a commit: an engine that finds it so after a crash lets it go on. */
     readonly pausedForCommit?: boolean;
-    /** A network namespace was opened for it at its last start. */
-    readonly sandboxed: boolean;
+    /** The path of the network namespace that was opened for it at its last start; '' none. */
+    readonly sandbox: string;
   };
 }
 

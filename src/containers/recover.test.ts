@@ -13,12 +13,14 @@ test('R01 what runs is adopted with its place in the network, and its exit is he
   const { id } = await engine.containers.create('web', request(), undefined);
   await engine.containers.start('web');
   await using again = await engine.open();
-  const { state, endpoint } = again.get('web');
+  const { state, attached } = again.get('web');
   assert.equal(state.status, 'running');
-  assert.equal(endpoint?.address, '172.17.0.2');
+  assert.equal(attached[0]?.address, '172.17.0.2');
   assert.deepEqual(engine.runtime.known, new Set([id]));
   assert.deepEqual([...engine.snapshots.recovered!.keys()], [id]);
-  assert.deepEqual(engine.networks.recovered, { endpoints: [endpoint], sandboxes: [id] });
+  assert.deepEqual(engine.networks.recovered, [
+    { containerId: id, sandbox: '/run/netns/x', endpoints: attached, dns: [] },
+  ]);
   const ended = again.wait('web', 'not-running').result;
   engine.runtime.tasks.get(id)!.end(4);
   assert.equal((await ended).code, 4);
@@ -31,10 +33,10 @@ test('R01 what ended meanwhile has its exit code and time', async () => {
   const at = now();
   engine.runtime.found = { state: 'exited', exit: { code: 9, oomKilled: true, at } };
   await using again = await engine.open();
-  const { state, endpoint } = again.get('web');
+  const { state, attached } = again.get('web');
   assert.deepEqual(
-    [state.status, state.exitCode, state.oomKilled, state.finishedAt, endpoint],
-    ['exited', 9, true, at, undefined],
+    [state.status, state.exitCode, state.oomKilled, state.finishedAt, attached],
+    ['exited', 9, true, at, []],
   );
   assert.deepEqual(engine.runtime.known, new Set());
 });
@@ -64,12 +66,12 @@ test('R01 a start that was cut short leaves a created container', async () => {
     {
       kind: 'container',
       key: id,
-      value: { ...record, endpoint: { address: '172.17.0.9' }, own: { ...record.own, sandboxed: true } },
+      value: { ...record, attached: [{ address: '172.17.0.9' }], own: { ...record.own, sandbox: '/run/netns/x' } },
     },
   ]);
   mkdirSync(join(engine.base, 'run', id, 'rootfs'), { recursive: true });
   await using again = await engine.open();
-  assert.deepEqual([again.get('web').state.status, again.get('web').endpoint], ['created', undefined]);
+  assert.deepEqual([again.get('web').state.status, again.get('web').attached], ['created', []]);
   assert.equal(existsSync(join(engine.base, 'run', id)), false);
 });
 

@@ -22,7 +22,9 @@ export async function recover(room: Room): Promise<void> {
   const started = new Set(readdirSync(deps.runDir));
   const adopted = new Map<string, { container: ContainerRecord; task: Task }>();
   const exits = new Map<string, TaskExit>();
-  const containers = ([...records.values()] as ContainerRecord[]).sort((a, b) => (a.created < b.created ? -1 : 1));
+  const containers = ([...records.values()] as ContainerRecord[])
+    .map(current)
+    .sort((a, b) => (a.created < b.created ? -1 : 1));
 
   // A bundle is made before anything of a start and goes after the last of it: without one there is nothing to adopt.
   await Promise.all(
@@ -41,10 +43,15 @@ export async function recover(room: Room): Promise<void> {
   const kept = [...adopted.values()].map(({ container }) => container);
   await deps.runtime.recover(new Set(adopted.keys()));
   await deps.snapshots.recover(new Map(kept.map(({ id }): [string, string] => [id, room.rootfs(id)])));
-  const endpoints = kept.flatMap(({ endpoint }): Endpoint[] => (endpoint ? [endpoint] : []));
   await deps.networks.recover(
-    endpoints,
-    kept.filter(({ own }) => own.sandboxed).map(({ id }) => id),
+    kept
+      .filter(({ own }) => own.sandbox !== '')
+      .map(({ id: containerId, own: { sandbox }, attached: endpoints, hostConfig }) => ({
+        containerId,
+        sandbox,
+        endpoints,
+        dns: hostConfig.Dns,
+      })),
   );
 
   const prepared = new Set(deps.snapshots.snapshots());
@@ -102,11 +109,26 @@ export async function recover(room: Room): Promise<void> {
   );
 }
 
+/** A record of an engine that knew one network to a container: its namespace was called after the endpoint, or the container. */
+function current(record: ContainerRecord & { readonly endpoint?: Endpoint }): ContainerRecord {
+  if (record.attached) return record;
+  const { endpoint, own, endpoints, hostConfig, ...rest } = record;
+  const { sandboxed = false, ...others } = own as typeof own & { readonly sandboxed?: boolean };
+  const mode = hostConfig.NetworkMode;
+  return {
+    ...rest,
+    hostConfig,
+    endpoints: mode.startsWith('container:') ? endpoints : { [mode]: {}, ...endpoints },
+    attached: endpoint ? [endpoint] : [],
+    own: { ...others, sandbox: sandboxed ? (endpoint?.id.slice(0, 12) ?? record.id) : '' },
+  };
+}
+
 /** The record of a container that does not run. `record` itself when it says so already. */
 function withoutTask(record: ContainerRecord, exit: TaskExit | undefined): ContainerRecord {
   const { state } = record;
   const health = healthUnwatched(state.health);
-  const own = { ...record.own, sandboxed: false };
+  const own = { ...record.own, sandbox: '' };
   if (exit) {
     const ended = {
       status: 'exited',
@@ -117,15 +139,15 @@ function withoutTask(record: ContainerRecord, exit: TaskExit | undefined): Conta
       error: '',
       health,
     } as const;
-    return { ...record, own, endpoint: undefined, state: { ...state, ...ended } };
+    return { ...record, own, attached: [], state: { ...state, ...ended } };
   }
   if (isRunning(record) || state.status === 'restarting' || state.status === 'removing') {
     const lost = state.status === 'restarting' ? {} : { exitCode: 255, finishedAt: now() };
-    return { ...record, own, endpoint: undefined, state: { ...state, ...lost, health, status: 'exited', pid: 0 } };
+    return { ...record, own, attached: [], state: { ...state, ...lost, health, status: 'exited', pid: 0 } };
   }
   // A start that got as far as its intent.
-  if (record.endpoint || record.own.sandboxed)
-    return { ...record, own, endpoint: undefined, state: state.startedAt === never ? createdState : state };
+  if (record.attached.length > 0 || record.own.sandbox !== '')
+    return { ...record, own, attached: [], state: state.startedAt === never ? createdState : state };
   return record;
 }
 

@@ -83,11 +83,11 @@ export function emitVolumes({ deps }: Room, { id, mounts }: Container, action: '
 }
 
 /** Told with the exit and not when all of it is released: Docker's order of events, without the waiting. */
-export function emitDisconnect({ deps }: Room, { id, endpoint }: Container): void {
-  if (!endpoint) return;
-  const { networkId, network: name } = endpoint;
-  const attributes = { container: id, name, type: 'bridge' };
-  deps.events.emit({ type: 'network', action: 'disconnect', actor: { id: networkId, attributes } });
+export function emitDisconnect({ deps }: Room, { id, attached }: Container): void {
+  for (const { networkId, network: name } of attached) {
+    const attributes = { container: id, name, type: 'bridge' };
+    deps.events.emit({ type: 'network', action: 'disconnect', actor: { id: networkId, attributes } });
+  }
 }
 
 /** What the operations of this room share: the records, who runs, who waits. */

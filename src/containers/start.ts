@@ -1,10 +1,10 @@
-import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync } from 'node:fs';
 import { chmod } from 'node:fs/promises';
 import { hostname as hostsName } from 'node:os';
 import { dirname, join } from 'node:path';
 import { codeOf, EngineError, messageOf } from '../base/errors.ts';
 import { makeDirectories } from '../base/make-directories.ts';
-import type { Endpoint, JoinRequest } from '../networks/networks.ts';
+import type { Endpoint } from '../networks/networks.ts';
 import type { Task } from '../runtime/runtime.ts';
 import { buildSpec } from '../runtime/spec/build.ts';
 import { resolveDevices } from '../runtime/spec/devices.ts';
@@ -14,16 +14,17 @@ import { tmpfsOptions } from '../runtime/spec/mounts.ts';
 import { checkPropagation } from '../runtime/spec/propagation.ts';
 import { resolveUser } from '../runtime/spec/user.ts';
 import { removeBundle } from './bundle.ts';
+import { joinRequest, networksToJoin } from './endpoints.ts';
 import { afterStartFailure, supervise } from './exits.ts';
 import { healthAtStart } from './health.ts';
 import { makeDirectoryInside, withDirectoryInside } from './inside.ts';
 import { logTarget } from './log-config.ts';
-import { hostNetworkHostsFile, hostsFile, mergeResolver, parseResolvConf, resolvConf } from './network-files.ts';
 import { portRequests } from './ports.ts';
 import { type ContainerRecord, type HeldMount, isRunning } from './record.ts';
 import { relabelMounts } from './relabel.ts';
 import { emitVolumes, type Live, type Room, recordKind } from './room.ts';
 import { mountSharedMemory, sharedMemory } from './shared-memory.ts';
+import { writeNetworkFiles } from './write-network-files.ts';
 
 /** Throws `not-modified` when it runs. All of a start happened, or nothing is left of it but why it failed. */
 export function start(room: Room, name: string): Promise<void> {
@@ -97,11 +98,14 @@ async function launch(room: Room, container: ContainerRecord): Promise<Task> {
   const network = (opened as PromiseFulfilledResult<Opened>).value;
 
   // The intent: from here a start of the engine that finds the task knows its place in the network.
-  room.update(id, { endpoint: network.endpoint, own: { sandboxed: network.sandboxed } });
-  undo.defer(() => void room.update(id, { endpoint: undefined, own: { sandboxed: false } }));
+  const { attached, sandbox } = network;
+  const endpoints = { ...container.endpoints };
+  for (const { network: name, networkId } of attached) endpoints[name] = { ...endpoints[name], NetworkID: networkId };
+  const joined = room.update(id, { attached, endpoints, own: { sandbox } });
+  undo.defer(() => void room.update(id, { attached: [], own: { sandbox: '' } }));
 
   const { config, hostConfig } = container;
-  writeNetworkFiles(room, container, network.endpoint);
+  writeNetworkFiles(room, joined ?? container);
   await relabelMounts(container);
   const user = resolveUser(rootfs, config.User, hostConfig.GroupAdd ?? []);
   if (config.WorkingDir !== '' && config.WorkingDir !== '/') makeDirectoryInside(rootfs, config.WorkingDir);
@@ -158,50 +162,40 @@ async function launch(room: Room, container: ContainerRecord): Promise<Task> {
 
 interface Opened {
   readonly namespace: SpecNamespaces['network'];
-  readonly endpoint: Endpoint | undefined;
-  readonly sandboxed: boolean;
+  readonly attached: readonly Endpoint[];
+  readonly sandbox: string;
 }
 
 async function openNetwork(room: Room, container: ContainerRecord, undo: AsyncDisposableStack): Promise<Opened> {
   const { id, config, hostConfig } = container;
   const mode = hostConfig.NetworkMode;
-  if (mode === 'host') return { namespace: 'host', endpoint: undefined, sandboxed: false };
+  if (mode === 'host') return { namespace: 'host', attached: [], sandbox: '' };
   if (mode.startsWith('container:')) {
     const live = networkDonor(room, mode.slice('container:'.length));
-    return { namespace: { path: `/proc/${live.task.pid}/ns/net`, own: false }, endpoint: undefined, sandboxed: false };
+    return { namespace: { path: `/proc/${live.task.pid}/ns/net`, own: false }, attached: [], sandbox: '' };
   }
-  const others = Object.keys(container.endpoints).filter((name) => name !== mode && name !== 'default');
-  if (others.length > 0)
+  const names = networksToJoin(container);
+  if (names.length > 1 && names.includes('none'))
     throw new EngineError(
       'invalid',
-      `failed to set up container networking: ${
-        [mode, ...others].includes('none')
-          ? 'container cannot be connected to multiple networks with one of the networks in private (none) mode'
-          : `there is one network to a container yet, and not ${others.join(', ')} beside ${mode}`
-      }`,
+      'failed to set up container networking: container cannot be connected to multiple networks with one of the networks in private (none) mode',
     );
-  const mac = container.endpoints[mode]?.MacAddress || config.MacAddress;
-  const join: JoinRequest | undefined =
-    mode === 'none'
-      ? undefined
-      : {
-          containerId: id,
-          network: mode,
-          ports: portRequests(config, hostConfig),
-          ...(mac ? { mac } : {}),
-        };
-  if (mode !== 'none') checkNetworkThere(room, mode);
-  const { sandbox, endpoint } = await room.deps.networks.open(id, join);
+  const joins = names.filter((name) => name !== 'none').map((name) => joinRequest(container, name));
+  const ports = portRequests(config, hostConfig);
+  const { sandbox, endpoints } = await room.deps.networks
+    .open(id, { joins, ports, dns: hostConfig.Dns })
+    .catch(explainNetwork);
   undo.defer(() => room.deps.networks.close(id));
-  return { namespace: { path: sandbox.path, own: true }, endpoint, sandboxed: true };
+  return { namespace: { path: sandbox.path, own: true }, attached: endpoints, sandbox: sandbox.path };
 }
 
-function checkNetworkThere({ deps }: Room, name: string): void {
-  try {
-    deps.networks.get(name);
-  } catch (cause) {
-    throw new EngineError('not-found', `failed to set up container networking: ${messageOf(cause)}`, { cause });
-  }
+/** A port that is taken says enough by itself. */
+function explainNetwork(cause: unknown): never {
+  if (!(cause instanceof EngineError) || cause.kind === 'conflict' || cause.kind === 'internal') throw cause;
+  throw new EngineError(cause.kind, `failed to set up container networking: ${cause.message}`, {
+    cause,
+    ...(cause.hint !== undefined && { hint: cause.hint }),
+  });
 }
 
 /** The container whose network is joined. Throws in Docker's words when it is gone or does not run. */
@@ -342,47 +336,4 @@ async function specMount(mount: HeldMount): Promise<ContainerMount> {
     recursive,
     recursiveReadOnly,
   };
-}
-
-/** On a tmpfs: three small files, made anew at each start. */
-function writeNetworkFiles(room: Room, container: ContainerRecord, endpoint: Endpoint | undefined): void {
-  const { config, hostConfig, files } = container;
-  const { NetworkMode: mode } = hostConfig;
-  if (mode.startsWith('container:')) {
-    // They share their names too.
-    const other = room.store.get(mode.slice('container:'.length));
-    for (const file of ['hosts', 'hostname', 'resolvConf'] as const)
-      writeReadable(files[file], readFileSync(other.files[file]));
-    return;
-  }
-  const extraHosts = hostConfig.ExtraHosts ?? [];
-  const gateway = extraHosts.length > 0 ? hostGateway(room, endpoint) : '';
-  const { Hostname: hostname, Domainname: domainname } = config;
-  if (mode === 'host') {
-    writeReadable(files.hosts, hostNetworkHostsFile(readOr('/etc/hosts'), extraHosts, gateway));
-  } else {
-    const own = endpoint ? { address: endpoint.address, hostname, domainname } : undefined;
-    writeReadable(files.hosts, hostsFile({ extraHosts, hostGateway: gateway, own }));
-  }
-  writeReadable(files.hostname, `${hostname}\n`);
-  const host = mode === 'host' ? parseResolvConf(readOr('/etc/resolv.conf')) : room.deps.networks.hostResolver();
-  writeReadable(files.resolvConf, resolvConf(mergeResolver(host, hostConfig)));
-}
-
-/** By every user of the container: the umask is the engine's. */
-function writeReadable(path: string, content: string | Buffer): void {
-  writeFileSync(path, content);
-  chmodSync(path, 0o644);
-}
-
-function hostGateway({ deps }: Room, endpoint: Endpoint | undefined): string {
-  return deps.config.hostGateway || endpoint?.gateway || deps.networks.get('bridge').subnets[0]?.gateway || '';
-}
-
-function readOr(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return '';
-  }
 }

@@ -74,6 +74,7 @@ export async function openEngine(config: Config, log: Log) {
     await HostNetworks.open({
       root: join(root, 'networks'),
       runDir: join(runDir, 'networks'),
+      database,
       config: {
         ...defaultNetworksConfig,
         bridgeName: config.bridge,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
   AddressPool,
+  choosePool,
   chooseSubnet,
   formatSubnet,
   macOf,
@@ -66,4 +67,36 @@ test('subnets and MAC addresses that cannot be are refused', () => {
     assert.throws(() => parseMac(text), { kind: 'invalid' }, text);
   assert.equal(parseMac('02-42-AC-11-00-02'), '02:42:ac:11:00:02');
   assert.equal(macOf('172.29.1.10'), '02:42:ac:1d:01:0a');
+});
+
+test('an ip-range gives its own addresses only, past gateway and auxiliary ones; asked for, any of the subnet is given once', () => {
+  const pool = new AddressPool(parseSubnet('10.1.2.0/24'), {
+    network: 'x',
+    range: parseSubnet('10.1.2.128/30'),
+    reserved: ['10.1.2.130'],
+  });
+  assert.equal(pool.gateway, '10.1.2.128');
+  assert.deepEqual([pool.take(), pool.take()], ['10.1.2.129', '10.1.2.131']);
+  assert.throws(() => pool.take(), { message: /address pools: x \(10\.1\.2\.0\/24\)/ });
+  assert.equal(pool.takeThis('10.1.2.7'), true);
+  for (const address of ['10.1.2.7', '10.1.2.0', '10.1.2.255', '10.1.2.128', '10.1.2.130', '10.1.3.1', 'x'])
+    assert.equal(pool.takeThis(address), false, address);
+  assert.equal(pool.used, 3);
+  pool.release('10.1.2.128');
+  assert.equal(pool.takeThis('10.1.2.128'), false, 'the gateway stays');
+  pool.release('10.1.2.7');
+  assert.equal(pool.takeThis('10.1.2.7'), true);
+});
+
+test('there are pools for more than 4,000 networks; none overlaps another, a route or a subnet that somebody chose', () => {
+  const routes = [parseSubnet('172.28.0.0/16'), parseSubnet('192.168.0.0/16')];
+  const networks = [parseSubnet('10.192.4.0/25')];
+  // Those below are taken for given: to ask 4,000 times takes seconds.
+  for (let at = 0; at < 3_990; at++)
+    networks.push({ base: parseSubnet('10.192.8.0/22').base + at * 1024, prefixLength: 22 });
+  for (let count = 0; count < 110; count++) networks.push(choosePool(networks, routes));
+  const sorted = networks.toSorted((a, b) => a.base - b.base);
+  for (const [at, subnet] of sorted.entries())
+    if (at > 0) assert.ok(!overlap(sorted[at - 1]!, subnet), formatSubnet(subnet));
+  assert.ok(!networks.some((subnet) => routes.some((route) => overlap(route, subnet))));
 });

@@ -14,6 +14,15 @@ export function parseSubnet(text: string): Subnet {
   return { base: (base & mask(prefixLength)) >>> 0, prefixLength };
 }
 
+/** Any block, /0 to /32; undefined when it is none. */
+export function parseBlock4(text: string): Subnet | undefined {
+  const [address = '', length = ''] = text.split('/');
+  const base = parseAddress(address);
+  const prefixLength = Number(length);
+  if (base === undefined || !/^\d{1,2}$/.test(length) || prefixLength > 32) return undefined;
+  return { base: prefixLength === 0 ? 0 : (base & mask(prefixLength)) >>> 0, prefixLength };
+}
+
 export const formatSubnet = ({ base, prefixLength }: Subnet) => `${formatAddress(base)}/${prefixLength}`;
 
 export function parseAddress(text: string): number | undefined {
@@ -25,6 +34,8 @@ export function parseAddress(text: string): number | undefined {
 export const formatAddress = (address: number) =>
   [address >>> 24, (address >>> 16) & 255, (address >>> 8) & 255, address & 255].join('.');
 
+export const contains = (subnet: Subnet, address: number) => address >= subnet.base && address <= last(subnet);
+
 const mask = (prefixLength: number) => (0xffffffff << (32 - prefixLength)) >>> 0;
 const last = ({ base, prefixLength }: Subnet) => (base | ~mask(prefixLength)) >>> 0;
 
@@ -35,6 +46,39 @@ const candidates = [
   ...[29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 30, 31, 19, 18].map((second) => `172.${second}.0.0/16`),
   ...Array.from({ length: 16 }, (_, index) => `192.168.${index * 16}.0/20`),
 ].map(parseSubnet);
+
+/** For networks without a subnet of their own, behind what the default bridge chooses from: 4,096 of 1,021 addresses. */
+const morePools: Subnet = parseSubnet('10.192.0.0/10');
+const morePrefix = 22;
+
+function* pools(): Generator<Subnet> {
+  yield* candidates;
+  for (let base = morePools.base; base <= last(morePools); base += 2 ** (32 - morePrefix))
+    yield { base, prefixLength: morePrefix };
+}
+
+/**
+ * The first pool that nothing lies in. `networks` are the subnets of networks, most of which are pools themselves: told
+ * apart by a key, because to compare each pool with each of thousands of networks takes too long.
+ */
+export function choosePool(networks: readonly Subnet[], foreign: readonly Subnet[]): Subnet {
+  const names = new Set(networks.map(keyOf));
+  const odd = [
+    ...networks.filter((subnet) => !isPool(subnet)),
+    ...foreign.filter((subnet) => !names.has(keyOf(subnet))),
+  ];
+  for (const pool of pools()) if (!names.has(keyOf(pool)) && !odd.some((subnet) => overlap(pool, subnet))) return pool;
+  throw new EngineError('invalid', 'all predefined address pools have been fully subnetted', {
+    hint: 'remove networks that nobody uses (docker network prune), or create this one with --subnet',
+  });
+}
+
+const keyOf = ({ base, prefixLength }: Subnet) => base * 64 + prefixLength;
+
+function isPool({ base, prefixLength }: Subnet): boolean {
+  if (prefixLength === morePrefix) return contains(morePools, base);
+  return candidates.some((candidate) => candidate.base === base && candidate.prefixLength === prefixLength);
+}
 
 /** The first candidate that no route of the host and no resolver of it lies in. */
 export function chooseSubnet(routes: readonly Subnet[], addresses: readonly string[]): Subnet {
@@ -73,6 +117,16 @@ export function parseRoutes(table: string): Subnet[] {
 const swap = (word: number) =>
   (((word & 0xff) << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24)) >>> 0;
 
+export interface PoolOptions {
+  /** For messages. */
+  readonly network: string;
+  readonly gateway: string | undefined;
+  /** What is given without being asked for; undefined is the whole subnet. */
+  readonly range: Subnet | undefined;
+  /** Never given: the auxiliary addresses. */
+  readonly reserved: readonly string[];
+}
+
 /**
  * The addresses of a subnet: the gateway has the first. The next one is given, not the lowest: what was just freed
  * may still stand in a neighbour's ARP cache or in a connection's NAT state.
@@ -80,28 +134,47 @@ const swap = (word: number) =>
 export class AddressPool {
   readonly subnet: Subnet;
   readonly gateway: string;
+  readonly #network: string;
   readonly #first: number;
   readonly #last: number;
+  /** Those from `#first` to `#last` that are taken, and beside them those that were asked for from elsewhere in the subnet. */
   readonly #used = new Set<number>();
+  readonly #outside = new Set<number>();
+  readonly #reserved = new Set<number>();
   #next: number;
 
-  constructor(subnet: Subnet) {
+  constructor(subnet: Subnet, options: Partial<PoolOptions> = {}) {
+    const { network = 'bridge', range = subnet, gateway, reserved = [] } = options;
     this.subnet = subnet;
-    this.gateway = formatAddress(subnet.base + 1);
-    this.#first = subnet.base + 2;
-    this.#last = last(subnet) - 1;
+    this.#network = network;
+    this.#first = Math.max(range.base, subnet.base + 1);
+    this.#last = Math.min(last(range), last(subnet) - 1);
+    this.gateway = gateway ?? formatAddress(this.#first);
+    for (const address of [this.gateway, ...reserved]) this.#reserve(parseAddress(address));
     this.#next = this.#first;
+    while (this.#used.has(this.#next) && this.#next < this.#last) this.#advance();
   }
 
+  #reserve(value: number | undefined): void {
+    if (value === undefined) return;
+    this.#reserved.add(value);
+    this.#take(value);
+  }
+
+  #take(value: number): void {
+    (value >= this.#first && value <= this.#last ? this.#used : this.#outside).add(value);
+  }
+
+  /** By endpoints. */
   get used(): number {
-    return this.#used.size;
+    return this.#used.size + this.#outside.size - this.#reserved.size;
   }
 
   take(): string {
     if (this.#used.size > this.#last - this.#first)
       throw new EngineError(
         'unavailable',
-        `no available IPv4 addresses on this network's address pools: bridge (${formatSubnet(this.subnet)})`,
+        `no available IPv4 addresses on this network's address pools: ${this.#network} (${formatSubnet(this.subnet)})`,
         {
           hint: 'remove containers that are no longer needed, or configure a larger subnet',
         },
@@ -113,12 +186,21 @@ export class AddressPool {
     return formatAddress(taken);
   }
 
+  /** One that was asked for by its number; false when it is not a host's of the subnet, or somebody has it. */
+  takeThis(address: string): boolean {
+    const value = parseAddress(address);
+    if (value === undefined || value <= this.subnet.base || value >= last(this.subnet)) return false;
+    if (this.#used.has(value) || this.#outside.has(value)) return false;
+    this.#take(value);
+    return true;
+  }
+
   /** An address that an endpoint already has. The search goes on above it. */
   claim(address: string): void {
     const value = parseAddress(address);
-    if (value === undefined || value < this.#first || value > this.#last) return;
-    this.#used.add(value);
-    if (value >= this.#next) {
+    if (value === undefined || !contains(this.subnet, value) || this.#reserved.has(value)) return;
+    this.#take(value);
+    if (value >= this.#next && value <= this.#last) {
       this.#next = value;
       this.#advance();
     }
@@ -126,7 +208,9 @@ export class AddressPool {
 
   release(address: string): void {
     const value = parseAddress(address);
-    if (value !== undefined) this.#used.delete(value);
+    if (value === undefined || this.#reserved.has(value)) return;
+    this.#used.delete(value);
+    this.#outside.delete(value);
   }
 
   #advance(): void {

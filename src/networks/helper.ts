@@ -2,11 +2,13 @@ import { rmSync, statSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { forwardTcp, forwardUdp } from './forward.ts';
 import { type HelperAnswer, type HelperRequest, helperVersion, type Reservation } from './helper-protocol.ts';
+import type { NameServer } from './name-server.ts';
 import type { PublishedPort } from './networks.ts';
 
 /**
- * The network helper: one process a host, started by the engine with the first published port. It holds the ports, so
- * that no other process can take them while the engine is away, and carries what the kernel cannot translate.
+ * The network helper: one process a host, started by the engine with the first published port or network with names. It
+ * holds the ports, so that no other process can take them while the engine is away, carries what the kernel cannot
+ * translate, and is the name server of containers.
  * It ends when it holds nothing and no engine is connected. Imports are few on purpose: its memory counts.
  */
 const socketPath = process.argv[2] ?? '';
@@ -18,6 +20,8 @@ interface Held {
 }
 
 const held = new Map<string, Held>();
+/** Loaded with the first name. */
+let names: NameServer | undefined;
 const engines = new Set<Socket>();
 let queue: Promise<void> = Promise.resolve();
 
@@ -69,8 +73,14 @@ async function carryOut(request: HelperRequest): Promise<HelperAnswer> {
     if (request.op === 'release') await release(request.owner);
     if (request.op === 'keep')
       for (const owner of [...held.keys()]) if (!request.owners.includes(owner)) await release(owner);
+    if (request.op === 'names') {
+      names ??= new (await import('./name-server.ts')).NameServer();
+      await names.set(request, request.sockets);
+    }
+    if (request.op === 'forget-names') await names?.forget(request.owner);
     if (request.op === 'quit') setImmediate(end);
-    return request.op === 'hello' ? { id, version: helperVersion, pid: process.pid, owners: [...held.keys()] } : { id };
+    if (request.op !== 'hello') return { id };
+    return { id, version: helperVersion, pid: process.pid, owners: [...held.keys()], served: names?.owners ?? [] };
   } catch (error) {
     const { code = '', message = '', port } = error as { code?: string; message?: string; port?: PublishedPort };
     return { id, error: { code, message, port } };
@@ -104,7 +114,11 @@ function watch(): void {
   if (engines.size > 0) idleSince = Date.now();
   const idle = Date.now() - idleSince > lingerMs;
   // With its socket gone no engine can ever find it again.
-  if (idle && (held.size === 0 || statSync(socketPath, { throwIfNoEntry: false })?.ino !== inode)) end();
+  if (
+    idle &&
+    ((held.size === 0 && !names?.owners.length) || statSync(socketPath, { throwIfNoEntry: false })?.ino !== inode)
+  )
+    end();
 }
 
 function end(): void {

@@ -1,16 +1,31 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { codeOf } from '../base/errors.ts';
 import { chooseSubnet, parseRoutes, type Subnet } from './addresses.ts';
-import { readResolver } from './resolver.ts';
+import { parseResolver, publicServers, readResolver } from './resolver.ts';
 
 /** Where the servers behind systemd-resolved's stub stand. */
 export const upstreamResolvConf = '/run/systemd/resolve/resolv.conf';
 
 /** A subnet for the default bridge in which neither a route nor a name server of this host lies. */
 export function freeSubnet(resolvConf: string): Subnet {
-  const routes = parseRoutes(readFileSync('/proc/self/net/route', 'utf8'));
   const { resolver } = readResolver({ main: resolvConf, upstream: upstreamResolvConf });
-  return chooseSubnet(routes, resolver.servers);
+  return chooseSubnet(hostRoutes(), resolver.servers);
+}
+
+export function hostRoutes(): Subnet[] {
+  return parseRoutes(readFileSync('/proc/self/net/route', 'utf8'));
+}
+
+/** The name servers that this host itself asks: also those on its loopback. Docker's where it has none. */
+export function hostServers(resolvConf: string): readonly string[] {
+  let text = '';
+  try {
+    text = readFileSync(resolvConf, 'utf8');
+  } catch {
+    // No file is no servers: resolv.conf(5) allows it.
+  }
+  const { servers } = parseResolver(text);
+  return servers.length > 0 ? servers : publicServers;
 }
 
 /** The kernel's range for ports that nobody chose. */

@@ -7,15 +7,10 @@ const firewallCmd = '/usr/bin/firewall-cmd';
 /** firewalld's zone whose packets it accepts. What comes to published ports it accepts by itself (ct status dnat). */
 const trusted = 'trusted';
 
-/** Keeps our accepts in the other firewalls of this host. */
+/** Keeps our accepts in the other firewalls of this host. A bridge may be many by their beginning: `bn-+`. */
 export class HostFirewalls {
-  readonly #bridge: string;
   /** Rules made by iptables-legacy raise no generation: they are looked at now and then. */
   #checked = 0;
-
-  constructor(bridge: string) {
-    this.#bridge = bridge;
-  }
 
   /** Whether it is time to look, when nobody changed anything in nftables. */
   get due(): boolean {
@@ -23,26 +18,25 @@ export class HostFirewalls {
   }
 
   /** Gives back what it changed, for the log. */
-  async apply(wanted: boolean): Promise<readonly string[]> {
+  async apply(bridges: readonly string[], wanted: boolean): Promise<readonly string[]> {
     this.#checked = Date.now();
     const done: string[] = [];
     const filter = await readFilter();
-    const steps = filter ? planFirewalls(filter, this.#bridge, wanted) : [];
+    const steps = filter ? bridges.flatMap((bridge) => planFirewalls(filter, bridge, wanted)) : [];
     if (steps.length > 0) {
       await run('iptables-restore', ['--noflush', '-w', '5'], `*filter\n${steps.join('\n')}\nCOMMIT\n`);
       done.push(...steps);
     }
-    done.push(...(await this.#applyFirewalld(wanted)));
+    if (await hasFirewalld()) for (const bridge of bridges) done.push(...(await this.#applyFirewalld(bridge, wanted)));
     return done;
   }
 
-  async #applyFirewalld(wanted: boolean): Promise<readonly string[]> {
-    if (!(await hasFirewalld())) return [];
-    const zone = await zoneOf(this.#bridge);
+  async #applyFirewalld(bridge: string, wanted: boolean): Promise<readonly string[]> {
+    const zone = await zoneOf(bridge);
     if (wanted === (zone === trusted)) return [];
     const verb = wanted ? '--change-interface' : '--remove-interface';
-    await run(firewallCmd, [`--zone=${trusted}`, `${verb}=${this.#bridge}`]);
-    return [`firewalld: ${verb} ${this.#bridge} in zone ${trusted}`];
+    await run(firewallCmd, [`--zone=${trusted}`, `${verb}=${bridge}`]);
+    return [`firewalld: ${verb} ${bridge} in zone ${trusted}`];
   }
 }
 

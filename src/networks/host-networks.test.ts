@@ -4,15 +4,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { silentLog } from '../base/log.ts';
+import { MemoryDatabase } from '../state/memory-database.ts';
 import { defaultNetworksConfig, HostNetworks } from './host-networks.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'berth-networks-unit-'));
 after(() => rmSync(directory, { recursive: true }));
 
+const database = new MemoryDatabase();
+
 const open = (root: string) =>
   HostNetworks.open({
     root: join(directory, root),
     runDir: join(directory, root, 'run'),
+    database,
     config: { ...defaultNetworksConfig, subnet: '172.29.0.0/16' },
     events: { emit: () => {}, history: () => [], listen: () => ({ [Symbol.dispose]() {} }), listeners: 0 },
     log: silentLog,
@@ -43,7 +47,8 @@ test('a damaged networks.json is made anew', async () => {
 
 test("what is not a network of endpoints, or asks for what is not the network's, is refused before anything is made", async () => {
   await using networks = await open('c');
-  const join = (network: string, more = {}) => networks.open('c', { containerId: 'c', network, ports: [], ...more });
+  const join = (network: string, { mac, sysctls }: { mac?: string; sysctls?: Record<string, string> } = {}) =>
+    networks.open('c', { joins: [{ network, mac }], ports: [], ...(sysctls && { sysctls }) });
   await assert.rejects(join('x'), { kind: 'not-found' });
   await assert.rejects(join('host'), { kind: 'invalid' });
   await assert.rejects(join('bridge', { sysctls: { 'kernel.shmmax': '1' } }), { kind: 'invalid' });

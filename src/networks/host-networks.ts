@@ -1,21 +1,43 @@
-import { basename, join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { KeyedQueue } from '../base/async.ts';
 import { EngineError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Events } from '../events/bus.ts';
-import { AddressPool, formatSubnet, macOf, parseMac, parseSubnet } from './addresses.ts';
-import { ephemeralPorts, freeSubnet, hasIpv6, interfaceNames, isEmpty, upstreamResolvConf } from './host-facts.ts';
+import type { Database } from '../state/database.ts';
+import { AddressPool, formatSubnet, parseMac, parseSubnet } from './addresses.ts';
+import { BridgeNetwork } from './bridge-network.ts';
+import { ContainerNames, type Named } from './container-names.ts';
+import { DefinedNetworks } from './defined-networks.ts';
+import type { NetworkRequest } from './definition.ts';
+import { freeInterface, planEndpoint, publisherOf, routesOf, targetOf, wiringOf } from './endpoints.ts';
+import { freeSubnet, hostServers, interfaceNames, isEmpty, upstreamResolvConf } from './host-facts.ts';
 import { HostFirewalls } from './host-firewalls.ts';
+import { checkJoin } from './join-check.ts';
 import { Kernel } from './kernel.ts';
 import { NetworkHelper } from './network-helper.ts';
-import type { Endpoint, JoinRequest, NetworkInfo, Networks, PublishedPort, Sandbox } from './networks.ts';
+import type {
+  Attachment,
+  ConnectOptions,
+  Endpoint,
+  JoinRequest,
+  NetworkInfo,
+  Networks,
+  Opened,
+  OpenRequest,
+} from './networks.ts';
 import { type Place, Places } from './places.ts';
-import { findPortOwner } from './port-owner.ts';
-import { Ports } from './ports.ts';
-import { describePredefined, loadNetworks, type NetworksRecord, saveNetworks } from './predefined.ts';
+import {
+  defaultDefinition,
+  describe,
+  describeOthers,
+  loadNetworks,
+  type NetworksRecord,
+  saveNetworks,
+} from './predefined.ts';
+import { PublishedPorts } from './published-ports.ts';
 import { type Resolver, readResolver } from './resolver.ts';
-import { renderPorts, renderTable } from './ruleset.ts';
-import { isVeth, vethOf } from './sandboxes.ts';
+import { renderBridge, renderTable } from './ruleset.ts';
+import { type BridgePorts, isVeth, vethOf } from './sandboxes.ts';
 
 export interface NetworksConfig {
   readonly bridgeName: string;
@@ -49,6 +71,7 @@ export interface HostNetworksDeps {
   readonly root: string;
   /** Gone after a reboot: namespaces, the helper's socket and log. */
   readonly runDir: string;
+  readonly database: Database;
   readonly config: NetworksConfig;
   readonly events: Events;
   readonly log: Log;
@@ -56,17 +79,21 @@ export interface HostNetworksDeps {
 
 interface Joined {
   readonly path: string;
-  readonly endpoint: Endpoint | undefined;
+  readonly endpoints: readonly Endpoint[];
+  readonly dns: readonly string[];
 }
 
 export class HostNetworks implements Networks {
   readonly #deps: HostNetworksDeps;
   readonly #kernel: Kernel;
   readonly #helper: NetworkHelper;
-  readonly #firewalls: HostFirewalls;
+  readonly #firewalls = new HostFirewalls();
+  readonly #default: BridgeNetwork;
   readonly #addresses: AddressPool;
+  readonly #defined: DefinedNetworks;
   readonly #places: Places;
-  readonly #ports = new Ports();
+  readonly #ports: PublishedPorts;
+  readonly #names: ContainerNames;
   readonly #queue = new KeyedQueue();
   readonly #joined = new Map<string, Joined>();
   readonly #namespaces: string;
@@ -78,86 +105,313 @@ export class HostNetworks implements Networks {
   readonly #closing = new AbortController();
 
   static async open(deps: HostNetworksDeps): Promise<HostNetworks> {
-    const { root, config, log } = deps;
+    const { root, config, log, database } = deps;
     const { record, damaged } = await loadNetworks(join(root, 'networks.json'), () =>
       config.subnet ? parseSubnet(config.subnet) : freeSubnet(config.resolvConf),
     );
     if (damaged) log.warn('networks.json was damaged and is made anew: the networks have other ids', { root });
-    return new HostNetworks(deps, record);
+    const { subnet, gateway } = new AddressPool(parseSubnet(config.subnet ?? record.subnet));
+    const bridge = { name: config.bridgeName, subnet: formatSubnet(subnet), gateway, mtu: config.mtu };
+    const standard = new BridgeNetwork(defaultDefinition(record, bridge), { mtu: config.mtu, isDefault: true });
+    const defined = await DefinedNetworks.open({
+      database,
+      mtu: config.mtu,
+      resolvConf: config.resolvConf,
+      default: standard,
+    });
+    return new HostNetworks(deps, record, standard, defined);
   }
 
-  private constructor(deps: HostNetworksDeps, record: NetworksRecord) {
+  private constructor(
+    deps: HostNetworksDeps,
+    record: NetworksRecord,
+    standard: BridgeNetwork,
+    defined: DefinedNetworks,
+  ) {
     const { runDir, config, log } = deps;
     this.#deps = deps;
     this.#record = record;
-    this.#addresses = new AddressPool(parseSubnet(config.subnet ?? record.subnet));
+    this.#default = standard;
+    this.#addresses = standard.addresses!;
+    this.#defined = defined;
     this.#namespaces = join(runDir, 'netns');
-    this.#kernel = new Kernel({
-      bridge: config.bridgeName,
-      bridgeMac: macOf(this.#addresses.gateway),
-      gateway: this.#addresses.gateway,
-      prefixLength: this.#addresses.subnet.prefixLength,
-      mtu: config.mtu,
-      table: config.table,
-      namespaces: this.#namespaces,
-    });
+    this.#kernel = new Kernel({ table: config.table, namespaces: this.#namespaces });
     this.#places = new Places({
       kernel: this.#kernel,
       addresses: this.#addresses,
+      bridge: standard.bridge,
       namespaces: this.#namespaces,
       ahead: config.pool,
       log,
     });
-    this.#firewalls = new HostFirewalls(config.bridgeName);
     this.#helper = new NetworkHelper({
       socketPath: join(runDir, 'network.sock'),
       logPath: join(runDir, 'network.log'),
       lingerMs: config.helperLingerMs,
       log,
+      hasNames: () => this.#named().length > 0,
+      restoreNames: (served) => this.#names.restore(this.#named(), served),
+    });
+    this.#ports = new PublishedPorts({
+      kernel: this.#kernel,
+      helper: this.#helper,
+      table: config.table,
+      wholeTable: () => this.#table(),
+      log,
+    });
+    this.#names = new ContainerNames({
+      kernel: this.#kernel,
+      helper: this.#helper,
+      servers: () => hostServers(config.resolvConf),
+      hasNames: (networkId) => this.#hasNames(networkId),
     });
   }
 
-  open(
-    containerId: string,
-    join: JoinRequest | undefined,
-  ): Promise<{ sandbox: Sandbox; endpoint: Endpoint | undefined }> {
-    return this.#queue.run(containerId, () => this.#open(containerId, join));
+  async create(request: NetworkRequest): Promise<NetworkInfo> {
+    const network = this.#defined.define(request);
+    const { definition, bridge } = network;
+    await using undo = new AsyncDisposableStack();
+    undo.defer(() => this.#defined.hide(network));
+    // The record first: a bridge without one would stay for ever.
+    await this.#defined.save(network);
+    undo.defer(() => this.#defined.delete(network));
+    const before = this.#ready;
+    await this.#prepared();
+    // A table that was written just now has it already.
+    const script = before ? renderBridge('add', this.#deps.config.table, bridge) : '';
+    undo.defer(() => this.#removeBridge(network));
+    await this.#kernel.call('addBridge', { bridge, script });
+    if (this.#defined.own.length === 1) await this.#applyFirewalls(true);
+    undo.move();
+    this.#emit('create', definition);
+    this.#helper.warm();
+    return describe(definition, []);
   }
 
-  async #open(containerId: string, request: JoinRequest | undefined) {
+  async remove(nameOrId: string): Promise<void> {
+    const { id, name } = this.get(nameOrId);
+    const network = this.#defined.byId(id);
+    if (!network || network === this.#default)
+      throw new EngineError('forbidden', `${name} is a pre-defined network and cannot be removed`);
+    if (network.users.size > 0) {
+      const active = this.#endpoints().filter(({ networkId }) => networkId === id);
+      const list = active.map((endpoint) => `name:"${endpoint.names?.[0] ?? ''}" id:"${endpoint.id.slice(0, 12)}"`);
+      throw new EngineError(
+        'forbidden',
+        `error while removing network: network ${name} has active endpoints (${list.join(', ')})`,
+      );
+    }
+    this.#defined.hide(network);
+    try {
+      await this.#defined.delete(network);
+    } catch (error) {
+      this.#defined.unhide(network);
+      throw error;
+    }
+    this.#emit('destroy', network.definition);
+    await this.#removeBridge(network);
+  }
+
+  async prune(chosen: (network: NetworkInfo) => boolean): Promise<readonly string[]> {
+    const removed: string[] = [];
+    for (const { definition, users } of this.#defined.own) {
+      if (users.size > 0 || !chosen(describe(definition, []))) continue;
+      try {
+        await this.remove(definition.id);
+        removed.push(definition.name);
+      } catch (error) {
+        // A container came into it meanwhile, or somebody else removed it.
+        if (!(error instanceof EngineError && ['forbidden', 'not-found'].includes(error.kind))) throw error;
+      }
+    }
+    return removed;
+  }
+
+  async #removeBridge({ bridge }: BridgeNetwork): Promise<void> {
+    const { log, config } = this.#deps;
+    try {
+      await this.#kernel.call('rules', { script: renderBridge('delete', config.table, bridge) });
+    } catch (error) {
+      log.warn('the nftables table is not as it was left and is written anew', { reason: messageOf(error) });
+      await this.#kernel.call('rules', { script: this.#table() });
+    }
+    if (bridge.owned) await this.#kernel.call('removeBridge', { name: bridge.name });
+  }
+
+  check(request: JoinRequest): void {
+    checkJoin(this.#bridgeOf(request.network), request);
+  }
+
+  open(containerId: string, request: OpenRequest): Promise<Opened> {
+    return this.#queue.run(containerId, () => this.#open(containerId, request));
+  }
+
+  async #open(containerId: string, { joins, ports, sysctls: asked = {}, dns = [] }: OpenRequest): Promise<Opened> {
     if (this.#joined.has(containerId))
       throw new EngineError('conflict', `container ${containerId.slice(0, 12)} has a network already`);
-    if (!request) {
+    const networks = joins.map(({ network }) => this.#bridgeOf(network));
+    const sysctls = checkSysctls(asked);
+    for (const { mac } of joins) if (mac !== undefined) parseMac(mac);
+    for (const [at, one] of joins.entries()) checkJoin(networks[at]!, one);
+    if (joins.length === 0) {
       const path = join(this.#namespaces, containerId);
-      await this.#kernel.call('create', { path, wiring: undefined, sysctls: {} });
-      this.#joined.set(containerId, { path, endpoint: undefined });
-      return { sandbox: { path }, endpoint: undefined };
+      await this.#kernel.call('create', { path, wirings: [], routes: routesOf([]), sysctls });
+      this.#joined.set(containerId, { path, endpoints: [], dns });
+      return { sandbox: { path }, endpoints: [] };
     }
-    if (this.get(request.network).name !== 'bridge')
-      throw new EngineError('invalid', `network ${request.network} is not a bridge: it has no endpoints`);
-    const sysctls = checkSysctls(request.sysctls ?? {});
-    const mac = request.mac === undefined ? undefined : parseMac(request.mac);
-    await this.#prepared();
-
     await using undo = new AsyncDisposableStack();
-    const { place, make } = this.#places.take(mac);
-    undo.defer(() => this.#places.drop(place));
+    for (const { users } of networks) {
+      users.add(containerId);
+      undo.defer(() => void users.delete(containerId));
+    }
+    await this.#prepared();
+    const [first] = joins;
+    const { path, endpoints, make } =
+      networks.length === 1 && networks[0] === this.#default && first
+        ? this.#takePlace(containerId, first, undo)
+        : this.#planPlace(containerId, networks, joins, undo);
+    const publisher = publisherOf(endpoints);
     // Beside each other: the ports are the helper's work, the namespace the worker's.
-    const [made, published] = await Promise.allSettled([make(sysctls), this.#publish(containerId, place, request)]);
-    if (published.status === 'fulfilled') undo.defer(() => this.#unpublish(containerId, place.id, published.value));
+    const [made, published] = await Promise.allSettled([
+      make(sysctls),
+      publisher ? this.#ports.hold(publisher, ports, this.#bindingOf(publisher)) : [],
+    ]);
+    if (published.status === 'fulfilled') undo.defer(() => this.#ports.release(containerId, published.value));
     if (made.status === 'rejected') throw made.reason;
     if (published.status === 'rejected') throw published.reason;
 
-    const endpoint = this.#endpointOf(containerId, place, published.value);
-    undo.defer(() => this.#translate('delete', endpoint));
+    const complete = endpoints.map((endpoint) =>
+      endpoint === publisher ? { ...endpoint, ports: published.value } : endpoint,
+    );
+    const joined: Joined = { path, endpoints: complete, dns };
+    const publishing = publisherOf(complete);
+    if (publishing) undo.defer(() => this.#ports.translate('delete', publishing));
     // Before the rules: an audit that finds the table gone meanwhile must put these ports in.
-    this.#joined.set(containerId, { path: place.path, endpoint });
+    this.#joined.set(containerId, joined);
     undo.defer(() => void this.#joined.delete(containerId));
-    await this.#translate('add', endpoint);
+    if (publishing) await this.#ports.translate('add', publishing);
+    undo.defer(() => this.#names.forget(containerId));
+    await this.#names.tell({ containerId, ...joined });
     undo.move();
-    this.#emit('connect', containerId);
+    for (const endpoint of complete) this.#emitEndpoint('connect', endpoint);
     this.#places.refill();
-    return { sandbox: { path: place.path }, endpoint };
+    return { sandbox: { path }, endpoints: complete };
+  }
+
+  /** The default bridge alone, which most containers have: made ahead. */
+  #takePlace(containerId: string, { mac, names, priority }: JoinRequest, undo: AsyncDisposableStack) {
+    const { place, make } = this.#places.take(mac === undefined ? undefined : parseMac(mac));
+    undo.defer(() => this.#places.drop(place));
+    const endpoint = { ...this.#endpointOf(containerId, place), names: names ?? [], priority: priority ?? 0 };
+    return { path: place.path, endpoints: [endpoint], make };
+  }
+
+  #planPlace(
+    containerId: string,
+    networks: readonly BridgeNetwork[],
+    joins: readonly JoinRequest[],
+    undo: AsyncDisposableStack,
+  ) {
+    const endpoints: Endpoint[] = [];
+    for (const [at, network] of networks.entries()) {
+      const endpoint = planEndpoint(containerId, network, joins[at]!, endpoints);
+      undo.defer(() => network.release(endpoint));
+      endpoints.push(endpoint);
+    }
+    const path = this.#places.pathOf(endpoints[0]!.id);
+    const make = async (sysctls: Readonly<Record<string, string>>) => {
+      const wirings = endpoints.map((endpoint, at) => wiringOf(networks[at]!, endpoint));
+      await this.#kernel.call('create', { path, wirings, routes: routesOf(endpoints), sysctls });
+      undo.defer(() => this.#kernel.call('drop', { path }));
+    };
+    return { path, endpoints, make };
+  }
+
+  connect(containerId: string, request: JoinRequest, options: ConnectOptions): Promise<readonly Endpoint[]> {
+    return this.#queue.run(containerId, () => this.#connect(containerId, request, options));
+  }
+
+  async #connect(containerId: string, request: JoinRequest, { ports, dns }: ConnectOptions) {
+    const network = this.#bridgeOf(request.network);
+    const { path, endpoints: before, dns: asked } = this.#openOne(containerId);
+    const { id, name } = network.definition;
+    if (before.some(({ networkId }) => networkId === id))
+      throw new EngineError(
+        'forbidden',
+        `endpoint with name ${request.names?.[0] ?? containerId} already exists in network ${name}`,
+      );
+    checkJoin(network, request);
+    await using undo = new AsyncDisposableStack();
+    network.users.add(containerId);
+    undo.defer(() => void network.users.delete(containerId));
+    await this.#prepared();
+    const planned = planEndpoint(containerId, network, request, before);
+    undo.defer(() => network.release(planned));
+    const veth = vethOf(planned.id);
+    const all = [...before, planned];
+    await this.#kernel.call('plug', { path, wiring: wiringOf(network, planned), routes: routesOf(all) });
+    undo.defer(() => this.#kernel.call('unplug', { path, veth, routes: routesOf(before) }));
+    const endpoints = await this.#publishAgain(before, all, ports);
+    const joined: Joined = { path, endpoints, dns: dns ?? asked };
+    this.#joined.set(containerId, joined);
+    undo.move();
+    this.#emitEndpoint('connect', planned);
+    await this.#names.tell({ containerId, ...joined });
+    return endpoints;
+  }
+
+  disconnect(containerId: string, nameOrId: string): Promise<readonly Endpoint[]> {
+    return this.#queue.run(containerId, async () => {
+      const { path, endpoints: before, dns } = this.#openOne(containerId);
+      const gone = before.find(({ network, networkId }) => network === nameOrId || networkId === nameOrId);
+      if (!gone) throw new EngineError('internal', `container ${containerId} is not connected to network ${nameOrId}`);
+      const rest = before.filter((endpoint) => endpoint !== gone);
+      const endpoints = await this.#publishAgain(before, rest, []);
+      const joined: Joined = { path, endpoints, dns };
+      this.#joined.set(containerId, joined);
+      await this.#kernel.call('unplug', { path, veth: vethOf(gone.id), routes: routesOf(rest) });
+      this.#releaseAddresses(gone);
+      this.#emitEndpoint('disconnect', gone);
+      await this.#names.tell({ containerId, ...joined });
+      return endpoints;
+    });
+  }
+
+  /** The ports go where the default route goes. Gives back the endpoints as they are then. */
+  async #publishAgain(
+    before: readonly Endpoint[],
+    after: readonly Endpoint[],
+    asked: Parameters<PublishedPorts['hold']>[1],
+  ): Promise<readonly Endpoint[]> {
+    const from = before.find(({ ports }) => ports.length > 0);
+    const to = publisherOf(after);
+    if (from && to && from.id === to.id) return after;
+    const without = after.map((endpoint) => (endpoint.id === from?.id ? { ...endpoint, ports: [] } : endpoint));
+    if (from && !to) {
+      await this.#ports.translate('delete', from);
+      await this.#ports.release(from.containerId, from.ports);
+      return without;
+    }
+    if (!to) return after;
+    const ports = from ? from.ports : await this.#ports.hold(to, asked, this.#bindingOf(to));
+    const publishing = { ...to, ports };
+    if (from) await this.#ports.move(from, publishing);
+    else await this.#ports.translate('add', publishing);
+    return without.map((endpoint) => (endpoint.id === to.id ? publishing : endpoint));
+  }
+
+  rename(containerId: string, namesOf: (endpoint: Endpoint) => readonly string[]): Promise<readonly Endpoint[]> {
+    return this.#queue.run(containerId, async () => {
+      const before = this.#joined.get(containerId);
+      if (!before) return [];
+      const joined = {
+        ...before,
+        endpoints: before.endpoints.map((endpoint) => ({ ...endpoint, names: namesOf(endpoint) })),
+      };
+      this.#joined.set(containerId, joined);
+      await this.#names.tell({ containerId, ...joined });
+      return joined.endpoints;
+    });
   }
 
   close(containerId: string, { told = false }: { readonly told?: boolean } = {}): Promise<void> {
@@ -167,63 +421,87 @@ export class HostNetworks implements Networks {
   async #close(containerId: string, told: boolean): Promise<void> {
     const joined = this.#joined.get(containerId);
     if (!joined) return;
-    const { path, endpoint } = joined;
+    const { path, endpoints } = joined;
     this.#joined.delete(containerId);
-    if (!endpoint) return this.#kernel.call('drop', { path });
+    const publisher = endpoints.find(({ ports }) => ports.length > 0);
     const done = await Promise.allSettled([
-      this.#translate('delete', endpoint),
+      publisher && this.#ports.translate('delete', publisher),
       this.#kernel.call('drop', { path }),
-      this.#unpublish(containerId, endpoint.id, endpoint.ports),
+      publisher && this.#ports.release(containerId, publisher.ports),
+      this.#names.forget(containerId),
     ]);
     // Only now: an address that others may have must not be in the rules any more.
-    this.#addresses.release(endpoint.address);
-    if (!told) this.#emit('disconnect', containerId);
+    for (const endpoint of endpoints) {
+      this.#releaseAddresses(endpoint);
+      if (!told) this.#emitEndpoint('disconnect', endpoint);
+    }
     for (const result of done) if (result.status === 'rejected') throw result.reason;
   }
 
-  async recover(endpoints: readonly Endpoint[], sandboxes: readonly string[]): Promise<void> {
-    const paths = new Set(sandboxes);
-    for (const path of sandboxes) this.#joined.set(basename(path), { path, endpoint: undefined });
-    for (const endpoint of endpoints) {
-      const path = this.#places.pathOf(endpoint.id);
-      paths.add(path);
-      this.#joined.delete(basename(path));
-      this.#joined.set(endpoint.containerId, { path, endpoint });
-      this.#addresses.claim(endpoint.address);
-      this.#ports.claim(endpoint.containerId, endpoint.ports);
+  async recover(attachments: readonly Attachment[]): Promise<void> {
+    for (const { containerId, sandbox, endpoints, dns = [] } of attachments) {
+      const path = resolve(this.#namespaces, sandbox);
+      this.#joined.set(containerId, { path, endpoints, dns });
+      for (const endpoint of endpoints) {
+        const network = this.#defined.byId(endpoint.networkId);
+        network?.users.add(containerId);
+        network?.addresses?.claim(endpoint.address);
+        if (endpoint.ipv6) network?.addresses6?.claim(endpoint.ipv6.address);
+        this.#ports.claim(endpoint);
+      }
     }
+    const endpoints = this.#endpoints();
+    const wanted = endpoints.length > 0 || this.#defined.own.length > 0;
     if (endpoints.length > 0) await this.#prepared();
     const isMine = (name: string) => name === this.#deps.config.bridgeName || isVeth(name);
     if (endpoints.length > 0 || interfaceNames().some(isMine) || !isEmpty(this.#namespaces)) {
-      await this.#kernel.call('sweep', { paths: [...paths], veths: endpoints.map(({ id }) => vethOf(id)) });
-      if (endpoints.length === 0) await this.#tearDown();
+      await this.#kernel.call('sweep', {
+        paths: [...this.#joined.values()].map(({ path }) => path),
+        bridges: this.#bridgePorts(),
+      });
+      if (!wanted) await this.#tearDown();
     }
     await this.#helper.recover(
       endpoints
         .filter(({ ports }) => ports.length > 0)
-        .map(({ id, address, ports }) => ({ owner: id, target: address, ports })),
+        .map((endpoint) => ({ owner: endpoint.containerId, target: targetOf(endpoint), ports: endpoint.ports })),
     );
     this.#kernel.warm();
+    if (this.#defined.own.length === 0) return;
+    // Thousands of bridges are made anew after a reboot: nobody waits for those that no container is in.
+    this.#prepared().catch((error) =>
+      this.#deps.log.error('the networks could not be made, the first container tries again', {
+        reason: messageOf(error),
+      }),
+    );
+    this.#helper.warm();
   }
 
   get(nameOrId: string): NetworkInfo {
-    const all = this.list();
     const wanted = nameOrId === 'default' || nameOrId === '' ? 'bridge' : nameOrId;
-    const found =
-      all.find(({ name, id }) => name === wanted || id === wanted) ??
-      unique(all.filter(({ id }) => /^[0-9a-f]+$/.test(wanted) && id.startsWith(wanted)));
+    const others = describeOthers(this.#record);
+    const all = [...this.#defined.all.map(({ definition }) => definition), ...others];
+    const named = all.find(({ id }) => id === wanted) ?? all.find(({ name }) => name === wanted);
+    const prefixed = named || !/^[0-9a-f]+$/.test(wanted) ? [] : all.filter(({ id }) => id.startsWith(wanted));
+    if (prefixed.length > 1)
+      throw new EngineError(
+        'invalid',
+        `network ${nameOrId} is ambiguous (${prefixed.length} matches found based on ID prefix)`,
+      );
+    const found = named ?? prefixed[0];
     if (!found) throw new EngineError('not-found', `network ${nameOrId} not found`);
-    return found;
+    const network = this.#defined.byId(found.id);
+    if (!network) return others.find(({ id }) => id === found.id)!;
+    const endpoints = this.#endpoints().filter(({ networkId }) => networkId === found.id);
+    return describe(network.definition, endpoints);
   }
 
   list(): readonly NetworkInfo[] {
-    const bridge = {
-      subnet: formatSubnet(this.#addresses.subnet),
-      gateway: this.#addresses.gateway,
-      name: this.#deps.config.bridgeName,
-      mtu: this.#deps.config.mtu,
-    };
-    return describePredefined(this.#record, bridge, this.#endpoints());
+    const endpoints = Map.groupBy(this.#endpoints(), ({ networkId }) => networkId);
+    const [standard, ...own] = this.#defined.all.map(({ definition }) =>
+      describe(definition, endpoints.get(definition.id) ?? []),
+    );
+    return [standard!, ...describeOthers(this.#record), ...own];
   }
 
   hostResolver(): Resolver {
@@ -253,16 +531,61 @@ export class HostNetworks implements Networks {
     await this.#kernel[Symbol.asyncDispose]();
   }
 
+  /** The bridges that we made go too; the records say that they come back. */
   async #tearDown(): Promise<void> {
-    await this.#kernel.call('teardown', {});
+    const own = this.#defined.own.filter(({ bridge }) => bridge.owned).map(({ bridge }) => bridge.name);
+    await this.#kernel.call('teardown', { bridges: [this.#deps.config.bridgeName, ...own] });
     await this.#applyFirewalls(false);
   }
 
   #endpoints(): Endpoint[] {
-    return [...this.#joined.values()].flatMap(({ endpoint }) => endpoint ?? []);
+    return [...this.#joined.values()].flatMap(({ endpoints }) => endpoints);
   }
 
-  /** Bridge, forwarding and rules are there. The first container pays for it. */
+  #named(): Named[] {
+    return [...this.#joined]
+      .filter(([, { endpoints }]) => endpoints.some(({ networkId }) => this.#hasNames(networkId)))
+      .map(([containerId, joined]) => ({ containerId, ...joined }));
+  }
+
+  #hasNames(networkId: string): boolean {
+    return networkId !== this.#default.definition.id;
+  }
+
+  #bridgeOf(nameOrId: string): BridgeNetwork {
+    const { id, name } = this.get(nameOrId);
+    const network = this.#defined.byId(id);
+    if (!network) throw new EngineError('invalid', `network ${name} is not a bridge: it has no endpoints`);
+    return network;
+  }
+
+  #bindingOf({ networkId }: Endpoint): string {
+    return this.#defined.byId(networkId)?.options.hostBinding ?? '';
+  }
+
+  #openOne(containerId: string): Joined {
+    const joined = this.#joined.get(containerId);
+    if (joined) return joined;
+    throw new EngineError('conflict', `container ${containerId.slice(0, 12)} has no network: it does not run`);
+  }
+
+  #releaseAddresses(endpoint: Endpoint): void {
+    const network = this.#defined.byId(endpoint.networkId);
+    network?.release(endpoint);
+    network?.users.delete(endpoint.containerId);
+  }
+
+  /** Every bridge, with the host's ends that belong to it. */
+  #bridgePorts(): readonly BridgePorts[] {
+    const endpoints = Map.groupBy(this.#endpoints(), ({ networkId }) => networkId);
+    return this.#defined.all.map((network) => {
+      const ids = (endpoints.get(network.definition.id) ?? []).map(({ id }) => id);
+      const ahead = network === this.#default ? this.#places.ahead : [];
+      return { bridge: network.bridge, veths: [...ids, ...ahead].map(vethOf) };
+    });
+  }
+
+  /** Bridges, forwarding and rules are there. The first container, or network, pays for it. */
   #prepared(): Promise<void> {
     this.#ready ??= this.#prepare().catch((error) => {
       this.#ready = undefined;
@@ -273,7 +596,7 @@ export class HostNetworks implements Networks {
 
   async #prepare(): Promise<void> {
     const [{ forwardingEnabled }] = await Promise.all([
-      this.#kernel.call('setup', { table: this.#table() }),
+      this.#kernel.call('setup', { table: this.#table(), bridges: this.#bridgePorts() }),
       this.#applyFirewalls(true),
     ]);
     this.#audit ??= setInterval(() => this.#startAudit(), this.#deps.config.auditMs).unref();
@@ -284,25 +607,8 @@ export class HostNetworks implements Networks {
   }
 
   #table(): string {
-    const { table, bridgeName } = this.#deps.config;
-    return renderTable({ table, bridge: bridgeName, subnet: formatSubnet(this.#addresses.subnet) }, this.#endpoints());
-  }
-
-  /**
-   * One transaction for an endpoint's ports. The records say already what it wants: when it is refused, because the table
-   * is not as we left it, the whole table is written from them.
-   */
-  async #translate(verb: 'add' | 'delete', endpoint: Endpoint): Promise<void> {
-    const script = renderPorts(verb, this.#deps.config.table, endpoint);
-    if (script === '') return;
-    try {
-      await this.#kernel.call('rules', { script });
-    } catch (error) {
-      this.#deps.log.warn('the nftables table is not as it was left and is written anew', { reason: messageOf(error) });
-      await this.#kernel.call('rules', { script: this.#table() });
-    }
-    const { address, ports } = endpoint;
-    if (ports.some(({ protocol }) => protocol === 'udp')) await this.#kernel.call('forget', { address, ports });
+    const { table } = this.#deps.config;
+    return renderTable({ table, bridges: this.#defined.all.map(({ bridge }) => bridge) }, this.#endpoints());
   }
 
   #startAudit(): void {
@@ -315,8 +621,7 @@ export class HostNetworks implements Networks {
   }
 
   async #runAudit(): Promise<void> {
-    const veths = [...this.#endpoints().map(({ id }) => id), ...this.#places.ahead].map(vethOf);
-    const { table, rulesChanged, mended } = await this.#kernel.call('audit', { veths });
+    const { table, rulesChanged, mended } = await this.#kernel.call('audit', { bridges: this.#bridgePorts() });
     if (rulesChanged || this.#firewalls.due) await this.#applyFirewalls(true);
     if (mended.length > 0) this.#deps.log.warn('somebody changed the network, mended', { mended });
     if (table === 'intact') return;
@@ -327,62 +632,40 @@ export class HostNetworks implements Networks {
 
   /** Another firewall in our way is a reason to say so, not to refuse: its rules may let us through all the same. */
   async #applyFirewalls(wanted: boolean): Promise<void> {
+    const own = this.#defined.own.map(({ bridge }) => (bridge.name.startsWith('bn-') ? 'bn-+' : bridge.name));
     try {
-      const changed = await this.#firewalls.apply(wanted);
+      const changed = await this.#firewalls.apply([...new Set([this.#deps.config.bridgeName, ...own])], wanted);
       if (changed.length > 0) this.#deps.log.info('changed the rules of another firewall', { changed });
     } catch (error) {
       this.#deps.log.warn('the rules of another firewall could not be changed', { reason: messageOf(error) });
     }
   }
 
-  async #publish(
-    containerId: string,
-    { id, address }: Place,
-    { ports }: JoinRequest,
-  ): Promise<readonly PublishedPort[]> {
-    if (ports.length === 0) return [];
-    return this.#ports.publish(containerId, address, ports, {
-      ephemeral: ephemeralPorts,
-      ipv6: hasIpv6,
-      hold: (held) => this.#helper.hold({ owner: id, target: address, ports: held }),
-      ownerOf: findPortOwner,
-    });
-  }
-
-  async #unpublish(containerId: string, endpointId: string, ports: readonly PublishedPort[]): Promise<void> {
-    if (ports.length === 0) return;
-    try {
-      await this.#helper.release(endpointId);
-    } finally {
-      this.#ports.release(containerId, ports);
-    }
-  }
-
-  #endpointOf(containerId: string, { id, address, mac }: Place, ports: readonly PublishedPort[]): Endpoint {
+  #endpointOf(containerId: string, { id, address, mac }: Place): Endpoint {
+    const { definition, bridge, options } = this.#default;
     return {
       id,
       containerId,
-      networkId: this.#record.ids.bridge,
-      network: 'bridge',
-      interface: 'eth0',
+      networkId: definition.id,
+      network: definition.name,
+      interface: freeInterface(options.interfacePrefix, []),
       address,
-      prefixLength: this.#addresses.subnet.prefixLength,
-      gateway: this.#addresses.gateway,
+      prefixLength: bridge.ipv4!.prefixLength,
+      gateway: bridge.ipv4!.gateway,
       mac,
-      ports,
+      ports: [],
     };
   }
 
-  #emit(action: 'connect' | 'disconnect', containerId: string): void {
-    this.#deps.events.emit({
-      type: 'network',
-      action,
-      actor: { id: this.#record.ids.bridge, attributes: { container: containerId, name: 'bridge', type: 'bridge' } },
-    });
+  #emit(action: 'create' | 'destroy', { id, name }: { readonly id: string; readonly name: string }): void {
+    this.#deps.events.emit({ type: 'network', action, actor: { id, attributes: { name, type: 'bridge' } } });
+  }
+
+  #emitEndpoint(action: 'connect' | 'disconnect', { networkId, network, containerId }: Endpoint): void {
+    const attributes = { container: containerId, name: network, type: 'bridge' };
+    this.#deps.events.emit({ type: 'network', action, actor: { id: networkId, attributes } });
   }
 }
-
-const unique = <T>(found: readonly T[]): T | undefined => (found.length === 1 ? found[0] : undefined);
 
 /** Only what is a namespace's own: anything else would be set for the whole host. */
 function checkSysctls(sysctls: Readonly<Record<string, string>>): Readonly<Record<string, string>> {

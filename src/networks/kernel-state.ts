@@ -4,8 +4,11 @@ import { codeOf, messageOf } from '../base/errors.ts';
 import { flows, forgetRequest } from '../sys/conntrack.ts';
 import { Netlink, type NetlinkSocket } from '../sys/netlink.ts';
 import { generation, Nftables, netfilterProtocol } from '../sys/nftables.ts';
+import { Sockets } from '../sys/sockets.ts';
+import type { BridgeSpec } from './bridge-spec.ts';
+import { openNameSockets } from './name-sockets.ts';
 import type { PublishedPort } from './networks.ts';
-import { Sandboxes, type SandboxRequest } from './sandboxes.ts';
+import { type BridgePorts, Sandboxes, type SandboxRequest } from './sandboxes.ts';
 import type { Operations, WorkerConfig } from './worker-protocol.ts';
 
 const udp = 17;
@@ -16,6 +19,7 @@ export class KernelState {
   readonly #config: WorkerConfig;
   readonly #netfilter: NetlinkSocket;
   #nftables: Nftables | undefined;
+  #sockets: Sockets | undefined;
   /** The generation after our last transaction, or undefined when somebody else's came in between. */
   #generation: number | undefined;
   /** How our table is listed when it is whole. Made by the audit after a change of ours, when nobody else changed anything. */
@@ -25,19 +29,32 @@ export class KernelState {
     this.#config = config;
     const netlink = new Netlink();
     this.#netfilter = netlink.open(netfilterProtocol);
-    this.sandboxes = new Sandboxes(config, netlink);
+    this.sandboxes = new Sandboxes(netlink);
     mkdirSync(config.namespaces, { recursive: true, mode: 0o700 });
   }
 
-  setup(table: string) {
-    const { forwardingEnabled } = this.sandboxes.ensureBridge();
-    this.sandboxes.attach(new Set());
+  setup(table: string, bridges: readonly BridgePorts[]) {
+    const { forwardingEnabled } = this.sandboxes.ensureBridges(bridges.map(({ bridge }) => bridge));
+    this.sandboxes.attach(bridges);
     this.rules(table);
     return { forwardingEnabled };
   }
 
+  /** The rules first: no packet of a bridge comes before what keeps it apart from the others. */
+  addBridge(bridge: BridgeSpec, script: string): void {
+    if (script !== '') this.rules(script);
+    this.sandboxes.ensureBridge(bridge);
+    this.sandboxes.attach([{ bridge, veths: [] }]);
+  }
+
   create(request: SandboxRequest): void {
     this.sandboxes.create(request);
+  }
+
+  resolver(path: string) {
+    this.#sockets ??= new Sockets();
+    const sockets = this.#sockets;
+    return this.sandboxes.enter(path, () => openNameSockets(sockets));
   }
 
   rules(script: string): void {
@@ -66,16 +83,17 @@ export class KernelState {
     }
   }
 
-  sweep(paths: readonly string[], veths: readonly string[]) {
-    return { gone: this.sandboxes.sweep(this.#config.namespaces, new Set(paths), new Set(veths)) };
+  sweep(paths: readonly string[], bridges: readonly BridgePorts[]) {
+    return { gone: this.sandboxes.sweep(this.#config.namespaces, new Set(paths), bridges) };
   }
 
-  audit(veths: ReadonlySet<string>): Operations['audit']['out'] {
+  audit(bridges: readonly BridgePorts[]): Operations['audit']['out'] {
     const mended: string[] = [];
-    const { forwardingEnabled } = this.sandboxes.ensureBridge();
-    if (this.sandboxes.portsLost) {
-      mended.push(`bridge ${this.#config.bridge}`);
-      this.sandboxes.attach(veths);
+    const { forwardingEnabled } = this.sandboxes.ensureBridges(bridges.map(({ bridge }) => bridge));
+    const { bare } = this.sandboxes;
+    if (bare.length > 0) {
+      mended.push(...bare.map((name) => `bridge ${name}`));
+      this.sandboxes.attach(bridges);
     }
     if (forwardingEnabled) mended.push('ip_forward');
 
@@ -90,9 +108,9 @@ export class KernelState {
     return { table, rulesChanged: true, mended };
   }
 
-  teardown(): void {
+  teardown(bridges: readonly string[]): void {
     this.rules(`table inet ${this.#config.table}\ndelete table inet ${this.#config.table}\n`);
-    this.sandboxes.removeBridge();
+    for (const name of bridges) this.sandboxes.removeBridge(name);
   }
 
   #nft(): Nftables {

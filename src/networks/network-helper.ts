@@ -6,7 +6,13 @@ import { entryUrl } from '../base/entry.ts';
 import { EngineError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { HelperConnection, HelperLost, type HelperQuestion } from './helper-connection.ts';
-import { type HelperAnswer, helperVersion, type Reservation } from './helper-protocol.ts';
+import {
+  type HelperAnswer,
+  helperVersion,
+  type NameSockets,
+  type NamesRecord,
+  type Reservation,
+} from './helper-protocol.ts';
 import type { PublishedPort } from './networks.ts';
 
 /** The host refused to give a port to the helper: EADDRINUSE, EADDRNOTAVAIL, EACCES. */
@@ -27,6 +33,10 @@ export interface NetworkHelperDeps {
   /** How long a helper that holds nothing waits for an engine. */
   readonly lingerMs: number;
   readonly log: Log;
+  /** There are names that a helper must know. */
+  readonly hasNames: () => boolean;
+  /** Tells another helper, which has the sockets of these containers, all names. */
+  readonly restoreNames: (served: readonly string[]) => Promise<void>;
 }
 
 /** The engine's side of the network helper: finds the one that runs, or starts one, and tells it what to hold. */
@@ -53,10 +63,27 @@ export class NetworkHelper implements AsyncDisposable {
     await this.#ask({ op: 'release', owner });
   }
 
+  async tellNames(record: NamesRecord & { readonly sockets?: NameSockets }): Promise<void> {
+    const { error } = await this.#ask({ op: 'names', ...record });
+    if (error) throw new EngineError('internal', `network helper: ${error.message}`);
+  }
+
+  async forgetNames(owner: string): Promise<void> {
+    await this.#ask({ op: 'forget-names', owner });
+  }
+
+  /** Starts it ahead of the first container that waits for it. */
+  warm(): void {
+    if (!this.#closed)
+      this.#connected().catch((error) =>
+        this.#deps.log.warn('the network helper could not be started ahead', { reason: messageOf(error) }),
+      );
+  }
+
   /** After a start of the engine: exactly these, whatever a helper that was found holds. */
   async recover(reservations: readonly Reservation[]): Promise<void> {
     for (const reservation of reservations) this.#wanted.set(reservation.owner, reservation);
-    if (reservations.length === 0) {
+    if (reservations.length === 0 && !this.#deps.hasNames()) {
       const found = await this.#find();
       if (!found) return;
       this.#adopt(found);
@@ -72,6 +99,8 @@ export class NetworkHelper implements AsyncDisposable {
       // The kernel goes on translating the container's port; only the claim on it is missing.
       if (error) this.#deps.log.warn('a published port could not be held', { port: error.port, reason: error.message });
     }
+    const { served = [] } = await this.#ask({ op: 'hello' });
+    if (served.length > 0 || this.#deps.hasNames()) await this.#deps.restoreNames(served);
   }
 
   /** Asked again of the next helper when this one ends meanwhile: every request may be repeated. */
@@ -126,10 +155,10 @@ export class NetworkHelper implements AsyncDisposable {
   #adopt(connection: HelperConnection): void {
     void connection.closed.then(() => {
       this.#connection = undefined;
-      if (this.#closed || this.#wanted.size === 0) return;
+      if (this.#closed || (this.#wanted.size === 0 && !this.#deps.hasNames())) return;
       this.#deps.log.warn('the network helper ended; another one is started');
       this.#restore().catch((error) =>
-        this.#deps.log.error('published ports could not be held', { reason: messageOf(error) }),
+        this.#deps.log.error('published ports could not be held, or names not be told', { reason: messageOf(error) }),
       );
     });
   }
@@ -165,7 +194,8 @@ export class NetworkHelper implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
     const connection = await this.#connection?.catch(() => undefined);
-    if (connection && this.#wanted.size === 0) await connection.ask({ op: 'quit' }).catch(() => {});
+    if (connection && this.#wanted.size === 0 && !this.#deps.hasNames())
+      await connection.ask({ op: 'quit' }).catch(() => {});
     connection?.close();
   }
 }

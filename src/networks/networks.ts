@@ -1,3 +1,5 @@
+import type { IpamConfig, NetworkRequest } from './definition.ts';
+
 export interface PortRequest {
   /** Inside the container. */
   readonly port: number;
@@ -16,12 +18,26 @@ export interface PublishedPort {
   readonly hostPort: number;
 }
 
+/** How a container is to be in one network. */
 export interface JoinRequest {
-  readonly containerId: string;
+  /** Name or id. */
   readonly network: string;
+  readonly mac?: string | undefined;
+  readonly address?: string | undefined;
+  readonly address6?: string | undefined;
+  /** What the others in a network of one's own call it, its own name first. */
+  readonly names?: readonly string[];
+  /** The network with the highest has the default route; equal ones by their names. */
+  readonly priority?: number;
+}
+
+export interface OpenRequest {
+  /** None: loopback only. The first is eth0. */
+  readonly joins: readonly JoinRequest[];
   readonly ports: readonly PortRequest[];
-  readonly mac?: string;
   readonly sysctls?: Readonly<Record<string, string>>;
+  /** Name servers that it asked for; none are the host's. */
+  readonly dns?: readonly string[];
 }
 
 /** A container's place in a network. A plain record: it is stored with the container and given back to `recover`. */
@@ -31,11 +47,26 @@ export interface Endpoint {
   readonly networkId: string;
   readonly network: string;
   readonly interface: string;
+  /** '' in a network without IPv4. */
   readonly address: string;
   readonly prefixLength: number;
+  /** '' in an internal network. */
   readonly gateway: string;
+  readonly ipv6?: { readonly address: string; readonly prefixLength: number; readonly gateway: string } | undefined;
   readonly mac: string;
+  /** Published by the one endpoint that has the default route. */
   readonly ports: readonly PublishedPort[];
+  readonly names?: readonly string[];
+  readonly priority?: number;
+}
+
+/** What a container that runs has, as its record says. */
+export interface Attachment {
+  readonly containerId: string;
+  /** The path of its namespace, or its name in the room's own folder. */
+  readonly sandbox: string;
+  readonly endpoints: readonly Endpoint[];
+  readonly dns?: readonly string[];
 }
 
 /** A network namespace, pinned by a bind mount so that it outlives the engine. */
@@ -43,13 +74,26 @@ export interface Sandbox {
   readonly path: string;
 }
 
+export interface Opened {
+  readonly sandbox: Sandbox;
+  readonly endpoints: readonly Endpoint[];
+}
+
+export interface ConnectOptions {
+  readonly ports: readonly PortRequest[];
+  readonly dns?: readonly string[];
+}
+
 export interface NetworkInfo {
   readonly id: string;
   readonly name: string;
   readonly driver: string;
   readonly created: string;
-  readonly subnets: readonly { readonly subnet: string; readonly gateway: string }[];
+  readonly subnets: readonly IpamConfig[];
+  readonly ipamOptions: Readonly<Record<string, string>> | undefined;
   readonly internal: boolean;
+  readonly attachable: boolean;
+  readonly ipv4: boolean;
   readonly ipv6: boolean;
   readonly labels: Readonly<Record<string, string>>;
   readonly options: Readonly<Record<string, string>>;
@@ -57,22 +101,34 @@ export interface NetworkInfo {
 }
 
 /**
- * The networks of this host: the default bridge, `host` and `none`. One nftables table, derived from the endpoints and
- * reconciled. Nothing here waits for a container.
+ * The networks of this host: the default bridge, `host` and `none`, and those that somebody made. One nftables table,
+ * derived from networks and endpoints and reconciled. Nothing here waits for a container.
  */
 export interface Networks extends AsyncDisposable {
+  /** Durable when it returns, its bridge is there. Refusals in Docker's words; nothing is left of a network that failed. */
+  create(request: NetworkRequest): Promise<NetworkInfo>;
+  /** Refused while a container is in it. */
+  remove(nameOrId: string): Promise<void>;
+  /** Removes those that no container is in and that `chosen` takes; gives back their names. */
+  prune(chosen: (network: NetworkInfo) => boolean): Promise<readonly string[]>;
   /**
-   * A namespace with loopback only (`none`), or joined to the bridge with its ports published. All or nothing.
+   * A namespace with loopback only (`none`), or with an interface in each network and its ports published. All or nothing.
    * A port that is taken throws `conflict`: who has it and what to do.
    */
-  open(
-    containerId: string,
-    join: JoinRequest | undefined,
-  ): Promise<{ sandbox: Sandbox; endpoint: Endpoint | undefined }>;
+  open(containerId: string, request: OpenRequest): Promise<Opened>;
+  /** One network more for a container that is open. Its endpoints, in the order of joining. */
+  connect(containerId: string, join: JoinRequest, more: ConnectOptions): Promise<readonly Endpoint[]>;
+  /** One less. Its endpoints that stay. */
+  disconnect(containerId: string, nameOrId: string): Promise<readonly Endpoint[]>;
+  /** From now on these names, by network; the others' table of names follows. */
+  rename(containerId: string, names: (endpoint: Endpoint) => readonly string[]): Promise<readonly Endpoint[]>;
+  /** Throws what `open` and `connect` would throw of a join, where that is known beforehand. */
+  check(join: JoinRequest): void;
   /** Ports, address, rules and namespace are released; repeating it is no error. `told`: the event went out already. */
   close(containerId: string, options?: { readonly told?: boolean }): Promise<void>;
   /** After a start: these stay; every other namespace, link, rule and reservation of ours goes. */
-  recover(endpoints: readonly Endpoint[], sandboxes: readonly string[]): Promise<void>;
+  recover(attachments: readonly Attachment[]): Promise<void>;
+  /** By name, id or the beginning of an id that is only one's. */
   get(nameOrId: string): NetworkInfo;
   list(): readonly NetworkInfo[];
   /** `nameserver` lines and search domains for a container that asked for none. */

@@ -4,10 +4,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { type AddressPool, macOf } from './addresses.ts';
+import type { BridgeSpec } from './bridge-spec.ts';
 import type { Kernel } from './kernel.ts';
 import { vethOf } from './sandboxes.ts';
 
-/** An endpoint before it belongs to a container: a namespace, wired to the bridge, with its address. */
+/** An endpoint before it belongs to a container: a namespace, wired to the default bridge, with its address. */
 export interface Place {
   readonly id: string;
   readonly path: string;
@@ -20,6 +21,7 @@ type Sysctls = Readonly<Record<string, string>>;
 export interface PlacesDeps {
   readonly kernel: Kernel;
   readonly addresses: AddressPool;
+  readonly bridge: BridgeSpec;
   /** The directory of the namespaces. */
   readonly namespaces: string;
   /** How many are made ahead. */
@@ -97,8 +99,11 @@ export class Places {
   }
 
   async #make({ id, path, address, mac }: Place, sysctls: Sysctls): Promise<void> {
-    const wiring = { veth: vethOf(id), interface: 'eth0', address, mac };
-    await this.#deps.kernel.call('create', { path, wiring, sysctls });
+    const { bridge, kernel } = this.#deps;
+    const { prefixLength, gateway } = bridge.ipv4!;
+    const eth0 = { bridge, veth: vethOf(id), interface: 'eth0', mac, ipv4: { address, prefixLength }, ipv6: undefined };
+    const routes = { ipv4: { interface: 'eth0', gateway }, ipv6: undefined };
+    await kernel.call('create', { path, wirings: [eth0], routes, sysctls });
   }
 
   async #adjust({ path }: Place, sysctls: Sysctls): Promise<void> {

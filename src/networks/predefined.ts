@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { writeFileAtomic } from '../base/atomic-file.ts';
 import { codeOf, EngineError } from '../base/errors.ts';
 import { formatSubnet, parseSubnet, type Subnet } from './addresses.ts';
+import type { NetworkDefinition } from './definition.ts';
 import type { Endpoint, NetworkInfo } from './networks.ts';
 
 const predefinedNames = ['bridge', 'host', 'none'] as const;
@@ -63,36 +64,57 @@ function parseRecord(text: string): NetworksRecord | undefined {
   }
 }
 
-export interface BridgeDescription {
-  readonly name: string;
-  readonly subnet: string;
-  readonly gateway: string;
-  readonly mtu: number;
+/** The default bridge as any other network is defined. */
+export function defaultDefinition(
+  { ids, created }: NetworksRecord,
+  bridge: { readonly name: string; readonly subnet: string; readonly gateway: string; readonly mtu: number },
+): NetworkDefinition {
+  return {
+    id: ids.bridge,
+    name: 'bridge',
+    created,
+    driver: 'bridge',
+    internal: false,
+    attachable: false,
+    ipv4: true,
+    ipv6: false,
+    labels: {},
+    options: {
+      'com.docker.network.bridge.default_bridge': 'true',
+      'com.docker.network.bridge.enable_icc': 'true',
+      'com.docker.network.bridge.enable_ip_masquerade': 'true',
+      'com.docker.network.bridge.host_binding_ipv4': '0.0.0.0',
+      'com.docker.network.bridge.name': bridge.name,
+      'com.docker.network.driver.mtu': String(bridge.mtu),
+    },
+    ipamOptions: undefined,
+    configs: [{ subnet: bridge.subnet, gateway: bridge.gateway }],
+    chosenSubnets: { ipv4: false, ipv6: false },
+    bridge: bridge.name,
+    ownsBridge: true,
+  };
 }
 
-export function describePredefined(
-  { ids, created }: NetworksRecord,
-  bridge: BridgeDescription,
-  endpoints: readonly Endpoint[],
-): NetworkInfo[] {
-  const plain = { created, subnets: [], internal: false, ipv6: false, labels: {}, options: {}, endpoints: [] };
+export function describe(definition: NetworkDefinition, endpoints: readonly Endpoint[]): NetworkInfo {
+  const { configs, bridge: _, ownsBridge: _owns, chosenSubnets: _chosen, ...info } = definition;
+  return { ...info, subnets: configs, endpoints };
+}
+
+/** `host` and `none`: no bridge, no endpoints. */
+export function describeOthers({ ids, created }: NetworksRecord): NetworkInfo[] {
+  const plain = {
+    created,
+    subnets: [],
+    ipamOptions: undefined,
+    internal: false,
+    attachable: false,
+    ipv4: true,
+    ipv6: false,
+    labels: {},
+    options: {},
+    endpoints: [],
+  };
   return [
-    {
-      ...plain,
-      id: ids.bridge,
-      name: 'bridge',
-      driver: 'bridge',
-      subnets: [{ subnet: bridge.subnet, gateway: bridge.gateway }],
-      options: {
-        'com.docker.network.bridge.default_bridge': 'true',
-        'com.docker.network.bridge.enable_icc': 'true',
-        'com.docker.network.bridge.enable_ip_masquerade': 'true',
-        'com.docker.network.bridge.host_binding_ipv4': '0.0.0.0',
-        'com.docker.network.bridge.name': bridge.name,
-        'com.docker.network.driver.mtu': String(bridge.mtu),
-      },
-      endpoints,
-    },
     { ...plain, id: ids.host, name: 'host', driver: 'host' },
     { ...plain, id: ids.none, name: 'none', driver: 'null' },
   ];

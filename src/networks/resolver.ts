@@ -26,7 +26,7 @@ export function parseResolver(content: string): Resolver {
 const isLoopback = (server: string) => server.startsWith('127.') || server === '::1' || server === '::';
 
 /** Docker's, for a host whose only servers answer on its own loopback. */
-const publicServers = ['8.8.8.8', '8.8.4.4'];
+export const publicServers = ['8.8.8.8', '8.8.4.4'];
 
 export interface ResolverFiles {
   readonly main: string;

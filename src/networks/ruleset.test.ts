@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { BridgeSpec } from './bridge-spec.ts';
 import type { PublishedPort } from './networks.ts';
-import { renderPorts, renderTable } from './ruleset.ts';
+import { renderBridge, renderPorts, renderTable } from './ruleset.ts';
 
 const port = (hostAddress: string, hostPort: number, more: Partial<PublishedPort> = {}): PublishedPort => ({
   port: 80,
@@ -11,19 +12,54 @@ const port = (hostAddress: string, hostPort: number, more: Partial<PublishedPort
   ...more,
 });
 
+const standard: BridgeSpec = {
+  name: 'berth0',
+  mac: '02:42:ac:1d:00:01',
+  mtu: 1500,
+  ipv4: { subnet: '172.29.0.0/16', prefixLength: 16, gateway: '172.29.0.1' },
+  ipv6: undefined,
+  icc: true,
+  masquerade: true,
+  internal: false,
+  owned: false,
+};
+
 const web = { address: '172.29.0.2', ports: [port('0.0.0.0', 8080), port('::', 8080), port('127.0.0.1', 8081)] };
 const dns = { address: '172.29.0.3', ports: [port('0.0.0.0', 53, { port: 5353, protocol: 'udp' })] };
 
 test('the table is replaced in one transaction and has every published port', () => {
-  const table = renderTable({ table: 'berth', bridge: 'berth0', subnet: '172.29.0.0/16' }, [web, dns]);
+  const table = renderTable({ table: 'berth', bridges: [standard] }, [web, dns]);
   assert.ok(table.startsWith('table inet berth\ndelete table inet berth\ntable inet berth {\n'));
   assert.ok(table.includes('elements = { tcp . 8080 : 172.29.0.2 . 80, udp . 53 : 172.29.0.3 . 5353 }\n'));
   assert.ok(table.includes('elements = { 127.0.0.1 . tcp . 8081 : 172.29.0.2 . 80 }\n'));
-  assert.ok(table.includes('iifname != { "lo", "berth0" } ip daddr 172.29.0.0/16 drop\n'), 'S39');
+  assert.ok(table.includes('elements = { "berth0" . 172.29.0.0/16 }\n'));
+  const s39 =
+    'iifname != "lo" ip daddr @subnets iifname . ip daddr != @own ct state != { established, related } drop\n';
+  assert.ok(table.includes(s39), 'S39');
 });
 
 test('without a published port the maps are empty', () => {
-  assert.ok(!renderTable({ table: 'berth', bridge: 'berth0', subnet: '172.29.0.0/16' }, []).includes('elements'));
+  const table = renderTable({ table: 'berth', bridges: [] }, []);
+  assert.ok(!table.includes('elements'));
+});
+
+test('what is true of a bridge is said in sets: added and taken back in one transaction', () => {
+  const dual = { ...standard, name: 'bn-1', ipv6: { subnet: 'fd00:1::/64', prefixLength: 64, gateway: 'fd00:1::1' } };
+  assert.deepEqual(renderBridge('add', 'berth', { ...dual, icc: false }).split('\n'), [
+    'add element inet berth bridges { "bn-1" }',
+    'add element inet berth same { "bn-1" . "bn-1" }',
+    'add element inet berth closed { "bn-1" . "bn-1" }',
+    'add element inet berth subnets { 172.29.0.0/16 }',
+    'add element inet berth subnets6 { fd00:1::/64 }',
+    'add element inet berth own { "bn-1" . 172.29.0.0/16 }',
+    'add element inet berth own6 { "bn-1" . fd00:1::/64 }',
+    'add element inet berth masqueraded { 172.29.0.0/16 }',
+    'add element inet berth masqueraded6 { fd00:1::/64 }',
+    '',
+  ]);
+  const internal = renderBridge('delete', 'berth', { ...standard, internal: true });
+  assert.match(internal, /^delete element inet berth internal \{ "berth0" \}$/m);
+  assert.ok(!internal.includes('masqueraded'));
 });
 
 test("an endpoint's ports are one command for each map, and IPv6 is not among them", () => {

@@ -1,6 +1,7 @@
 import { closeSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { codeOf } from '../base/errors.ts';
+import { addressBytes } from '../sys/address-bytes.ts';
 import {
   type Link,
   type Netlink,
@@ -11,26 +12,29 @@ import {
   routeRequests,
 } from '../sys/netlink.ts';
 import { NetworkNamespaces } from '../sys/netns.ts';
+import type { BridgeSpec } from './bridge-spec.ts';
 
-export interface BridgeConfig {
-  readonly bridge: string;
-  readonly bridgeMac: string;
-  readonly gateway: string;
-  readonly prefixLength: number;
-  readonly mtu: number;
-}
-
+/** One interface of a container. */
 export interface Wiring {
+  readonly bridge: BridgeSpec;
   readonly veth: string;
   readonly interface: string;
-  readonly address: string;
   readonly mac: string;
+  readonly ipv4: { readonly address: string; readonly prefixLength: number } | undefined;
+  readonly ipv6: { readonly address: string; readonly prefixLength: number } | undefined;
+}
+
+/** By which interface and gateway a container reaches what is in none of its networks. */
+export interface DefaultRoutes {
+  readonly ipv4: { readonly interface: string; readonly gateway: string } | undefined;
+  readonly ipv6: { readonly interface: string; readonly gateway: string } | undefined;
 }
 
 export interface SandboxRequest {
   readonly path: string;
-  /** Undefined: loopback only. */
-  readonly wiring: Wiring | undefined;
+  /** None: loopback only. */
+  readonly wirings: readonly Wiring[];
+  readonly routes: DefaultRoutes;
   readonly sysctls: Readonly<Record<string, string>>;
 }
 
@@ -38,77 +42,134 @@ const NETLINK_ROUTE = 0;
 
 /** Namespaces and links, made on the calling thread; only the network worker calls this, everything in it blocks. */
 export class Sandboxes implements Disposable {
-  readonly #config: BridgeConfig;
   readonly #namespaces = new NetworkNamespaces();
   readonly #home = this.#namespaces.open();
   readonly #netlink: Netlink;
   readonly #route: NetlinkSocket;
-  #bridge: number | undefined;
-  #portsLost = false;
+  /** The index of each bridge that was made sure of. */
+  readonly #bridges = new Map<string, number>();
+  /** Bridges that were made, or made again, and whose ports were not attached since. */
+  readonly #bare = new Set<string>();
 
-  constructor(config: BridgeConfig, netlink: Netlink) {
-    this.#config = config;
+  constructor(netlink: Netlink) {
     this.#netlink = netlink;
     this.#route = netlink.open(NETLINK_ROUTE);
   }
 
   /**
-   * The bridge is there, up, with its address, and the host forwards for it. Repeating it is cheap and mends what others
+   * The bridge is there, up, with its addresses, and the host forwards for it. Repeating it is cheap and mends what others
    * changed. Gives back whether forwarding was off before.
    */
-  ensureBridge(): { readonly forwardingEnabled: boolean } {
-    const { bridge, gateway, prefixLength } = this.#config;
-    let link = this.#find(bridge);
+  ensureBridge(spec: BridgeSpec): { readonly forwardingEnabled: boolean } {
+    const link = this.#find(spec.name);
+    return this.#ensure(spec, link, link ? this.#addresses() : new Set());
+  }
+
+  /** The same for all of them, with two requests where nothing is amiss. */
+  ensureBridges(specs: readonly BridgeSpec[]): { readonly forwardingEnabled: boolean } {
+    const links = new Map(this.#links().map((link) => [link.name, link]));
+    const addresses = this.#addresses();
+    const ensured = specs.map((spec) => this.#ensure(spec, links.get(spec.name), addresses));
+    return { forwardingEnabled: ensured.some(({ forwardingEnabled }) => forwardingEnabled) };
+  }
+
+  #ensure(spec: BridgeSpec, found: Link | undefined, addresses: ReadonlySet<string>) {
+    const { name, mac, mtu, ipv4, ipv6 } = spec;
+    if (found && found.kind !== 'bridge') throw new Error(`interface ${name} is there and is not a bridge`);
+    let link = found;
     if (!link) {
-      this.#portsLost = true;
-      this.#route.request(routeRequests.addBridge(bridge, { mac: this.#config.bridgeMac, mtu: this.#config.mtu }));
-      link = this.#find(bridge);
-      if (!link) throw new Error(`bridge ${bridge} is gone just after it was made`);
+      this.#bare.add(name);
+      this.#route.request(routeRequests.addBridge(name, { mac, mtu }));
+      link = this.#find(name);
+      if (!link) throw new Error(`bridge ${name} is gone just after it was made`);
     }
-    this.#bridge = link.index;
-    const missing = [
-      ...(this.#hasAddress(link.index, gateway) ? [] : [routeRequests.addAddress(link.index, gateway, prefixLength)]),
-      ...(link.up ? [] : [routeRequests.linkUp(link.index)]),
+    const { index } = link;
+    this.#bridges.set(name, index);
+    const setting = (leaf: string) => `net.${leaf.replace('*', name.replaceAll('.', '/'))}`;
+    if (spec.owned && !found) setSysctl(setting('ipv6.conf.*.disable_ipv6'), ipv6 ? '0' : '1', { optional: true });
+    const missing = [ipv4, ipv6].filter(
+      (family) => family && !addresses.has(`${index} ${addressBytes(family.gateway).toString('hex')}`),
+    );
+    const requests = [
+      ...missing.flatMap((family) =>
+        family ? [routeRequests.addAddress(index, family.gateway, family.prefixLength)] : [],
+      ),
+      ...(link.up ? [] : [routeRequests.linkUp(index)]),
     ];
-    if (missing.length > 0) this.#route.request(...missing);
+    if (requests.length > 0) this.#route.request(...requests);
     // Published ports on 127.0.0.1 are translated and routed to the bridge; on no other interface (S39).
-    setSysctl(`net.ipv4.conf.${bridge.replaceAll('.', '/')}.route_localnet`, '1');
+    setSysctl(setting('ipv4.conf.*.route_localnet'), '1');
     const forwardingEnabled = setSysctl('net.ipv4.ip_forward', '1');
+    if (ipv6) setSysctl('net.ipv6.conf.all.forwarding', '1', { optional: true });
     return { forwardingEnabled };
   }
 
-  create({ path, wiring, sysctls }: SandboxRequest): void {
-    // Looked up each time: somebody may have deleted it since the last audit.
-    if (wiring && this.#find(this.#config.bridge)?.index !== this.#bridge) this.ensureBridge();
-    const bridge = this.#bridge;
+  create({ path, wirings, routes, sysctls }: SandboxRequest): void {
+    const masters = wirings.map((wiring) => this.#master(wiring.bridge));
     // The namespace's file is made first: from then on recovery finds whatever follows.
     writeFileSync(path, '', { flag: 'wx', mode: 0o400 });
     try {
       this.#namespaces.create(this.#home, () => {
         this.#namespaces.pin(path);
-        if (wiring && bridge !== undefined) this.#wire(wiring, bridge);
-        else {
-          using inside = this.#netlink.open(NETLINK_ROUTE);
-          inside.request(routeRequests.linkUp(1));
-        }
+        using inside = this.#netlink.open(NETLINK_ROUTE);
+        inside.request(routeRequests.linkUp(1));
+        for (const [at, wiring] of wirings.entries()) this.#wire(inside, wiring, masters[at]!);
+        this.#setRoutes(inside, routes);
         setSysctls(sysctls);
       });
-      if (wiring) this.#setHairpin(wiring.veth);
+      for (const { veth, bridge } of wirings) this.#setPort(veth, bridge);
     } catch (error) {
       this.drop(path);
       throw error;
     }
   }
 
-  /** Runs in the new namespace; `#route` still speaks to the host's. */
-  #wire(wiring: Wiring, master: number): void {
+  /** One interface more, in a namespace that exists. */
+  plug(path: string, wiring: Wiring, routes: DefaultRoutes): void {
+    const master = this.#master(wiring.bridge);
+    try {
+      this.#namespaces.enter(this.#home, path, () => {
+        using inside = this.#netlink.open(NETLINK_ROUTE);
+        this.#wire(inside, wiring, master);
+        this.#setRoutes(inside, routes);
+      });
+      this.#setPort(wiring.veth, wiring.bridge);
+    } catch (error) {
+      this.#deleteLink(wiring.veth);
+      throw error;
+    }
+  }
+
+  unplug(path: string, veth: string, routes: DefaultRoutes): void {
+    this.#deleteLink(veth);
+    this.#namespaces.enter(this.#home, path, () => {
+      using inside = this.#netlink.open(NETLINK_ROUTE);
+      this.#setRoutes(inside, routes);
+    });
+  }
+
+  /** Runs `inside` in a namespace that exists. */
+  enter<T>(path: string, inside: () => T): T {
+    return this.#namespaces.enter(this.#home, path, inside);
+  }
+
+  /** Looked up each time: somebody may have deleted it since the last audit. */
+  #master(spec: BridgeSpec): number {
+    const known = this.#bridges.get(spec.name);
+    if (known === undefined || this.#find(spec.name)?.index !== known) this.ensureBridge(spec);
+    return this.#bridges.get(spec.name)!;
+  }
+
+  /** Runs in the container's namespace, to which `inside` speaks; `#route` still speaks to the host's. */
+  #wire(inside: NetlinkSocket, wiring: Wiring, master: number): void {
+    const { bridge, ipv4, ipv6 } = wiring;
     const namespace = this.#namespaces.open();
     try {
       this.#route.request(
         routeRequests.addVeth({
           name: wiring.veth,
           master,
-          mtu: this.#config.mtu,
+          mtu: bridge.mtu,
           peer: { name: wiring.interface, mac: wiring.mac, namespace },
         }),
       );
@@ -116,26 +177,56 @@ export class Sandboxes implements Disposable {
       closeSync(namespace);
     }
     // Before the link is up, or it would already have asked for an address of its own. `::1` on loopback stays.
-    setSysctl(`net.ipv6.conf.${wiring.interface}.disable_ipv6`, '1', { optional: true });
-    using inside = this.#netlink.open(NETLINK_ROUTE);
+    const conf = `net.ipv6.conf.${wiring.interface}`;
+    setSysctl(`${conf}.disable_ipv6`, ipv6 ? '0' : '1', { optional: true });
+    // Its neighbours are containers: none of them is its router (S44).
+    if (ipv6) setSysctl(`${conf}.accept_ra`, '0', { optional: true });
     const index = find(inside, wiring.interface)?.index;
-    if (index === undefined) throw new Error(`no ${wiring.interface} in the new namespace`);
+    if (index === undefined) throw new Error(`no ${wiring.interface} in the namespace`);
     inside.request(
-      routeRequests.linkUp(1),
       routeRequests.linkUp(index),
-      routeRequests.addAddress(index, wiring.address, this.#config.prefixLength),
-      routeRequests.addDefaultRoute(index, this.#config.gateway),
+      ...[ipv4, ipv6].flatMap((family) =>
+        family ? [routeRequests.addAddress(index, family.address, family.prefixLength)] : [],
+      ),
     );
   }
 
-  #setHairpin(veth: string): void {
+  /** A route that stands is put in the place of the other at once: connections go on. */
+  #setRoutes(inside: NetlinkSocket, routes: DefaultRoutes): void {
+    for (const family of ['ipv4', 'ipv6'] as const) {
+      const wanted = routes[family];
+      const index = wanted && find(inside, wanted.interface)?.index;
+      try {
+        inside.request(
+          wanted && index !== undefined
+            ? routeRequests.setDefaultRoute(index, wanted.gateway)
+            : routeRequests.deleteDefaultRoute(family),
+        );
+      } catch (error) {
+        // There was none to delete, or the kernel has no IPv6.
+        if (wanted || !['ESRCH', 'ENOENT', 'EAFNOSUPPORT', 'EOPNOTSUPP'].includes(codeOf(error) ?? '')) throw error;
+      }
+    }
+  }
+
+  #setPort(veth: string, { icc }: BridgeSpec): void {
     const index = this.#find(veth)?.index;
-    if (index !== undefined) this.#route.request(routeRequests.hairpin(index));
+    if (index !== undefined) this.#route.request(routeRequests.hairpin(index, { isolated: !icc }));
+  }
+
+  #deleteLink(name: string): void {
+    const link = this.#find(name);
+    if (!link) return;
+    try {
+      this.#route.request(routeRequests.deleteLink(link.index));
+    } catch (error) {
+      if (codeOf(error) !== 'ENODEV') throw error;
+    }
   }
 
   /** In a namespace that exists: what a container asked for that a pooled namespace has not. */
   setSysctls(path: string, sysctls: Readonly<Record<string, string>>): void {
-    this.#namespaces.enter(this.#home, path, () => setSysctls(sysctls));
+    this.enter(path, () => setSysctls(sysctls));
   }
 
   /**
@@ -152,8 +243,8 @@ export class Sandboxes implements Disposable {
     rmSync(path, { force: true });
   }
 
-  /** Keeps `paths` and the veths of `keep` as ports of the bridge; drops every other namespace and port of ours. */
-  sweep(directory: string, paths: ReadonlySet<string>, keep: ReadonlySet<string>): readonly string[] {
+  /** Keeps `paths` and the veths of `keep` as ports of their bridges; drops every other namespace and port of ours. */
+  sweep(directory: string, paths: ReadonlySet<string>, keep: readonly BridgePorts[]): readonly string[] {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     const gone: string[] = [];
     for (const name of readdirSync(directory)) {
@@ -163,49 +254,56 @@ export class Sandboxes implements Disposable {
       gone.push(path);
     }
     this.attach(keep);
-    const bridge = this.#bridge ?? this.#find(this.#config.bridge)?.index;
-    for (const link of this.#links()) {
+    const kept = new Set(keep.flatMap(({ veths }) => veths));
+    const links = this.#links();
+    const names = new Set(keep.map(({ bridge }) => bridge.name));
+    const bridges = new Set(links.filter(({ name }) => names.has(name)).map(({ index }) => index));
+    for (const link of links) {
       // Held by a process that outlived its container's record, or about to go by itself. Under another bridge it is
       // another engine's.
-      if (!isVeth(link.name) || keep.has(link.name) || (link.master !== undefined && link.master !== bridge)) continue;
-      try {
-        this.#route.request(routeRequests.deleteLink(link.index));
-      } catch (error) {
-        if (codeOf(error) !== 'ENODEV') throw error;
-      }
+      const ours = link.master === undefined || bridges.has(link.master);
+      if (isVeth(link.name) && !kept.has(link.name) && ours) this.#deleteLink(link.name);
     }
     return gone;
   }
 
-  /** The bridge was made, or made again, and `attach` was not called since. */
-  get portsLost(): boolean {
-    return this.#portsLost;
+  /** The bridges that were made, or made again, and whose ports were not attached since. */
+  get bare(): readonly string[] {
+    return [...this.#bare];
   }
 
-  /** Makes these veths ports of the bridge again, after somebody deleted it. */
-  attach(veths: ReadonlySet<string>): void {
-    const bridge = this.#bridge;
-    if (bridge === undefined) return;
-    this.#portsLost = false;
-    for (const link of veths.size > 0 ? this.#links() : []) {
-      if (!veths.has(link.name) || link.master === bridge) continue;
-      this.#route.request(routeRequests.setMaster(link.index, bridge));
-      this.#route.request(routeRequests.hairpin(link.index));
+  /** Makes these veths ports of their bridges again, after somebody deleted one. */
+  attach(all: readonly BridgePorts[]): void {
+    const links = all.some(({ veths }) => veths.length > 0) ? this.#links() : [];
+    const byName = new Map(links.map((link) => [link.name, link]));
+    for (const { bridge, veths } of all) {
+      const master = this.#bridges.get(bridge.name);
+      if (master === undefined) continue;
+      this.#bare.delete(bridge.name);
+      for (const veth of veths) {
+        const link = byName.get(veth);
+        if (!link || link.master === master) continue;
+        this.#route.request(routeRequests.setMaster(link.index, master));
+        this.#setPort(veth, bridge);
+      }
     }
   }
 
-  removeBridge(): void {
-    const link = this.#find(this.#config.bridge);
-    this.#bridge = undefined;
-    if (link) this.#route.request(routeRequests.deleteLink(link.index));
+  removeBridge(name: string): void {
+    this.#bridges.delete(name);
+    this.#bare.delete(name);
+    this.#deleteLink(name);
   }
 
-  #hasAddress(index: number, address: string): boolean {
-    return this.#route
-      .request(routeRequests.addresses())
-      .filter(({ type }) => type === nl.RTM_NEWADDR)
-      .map(({ body }) => parseAddress(body))
-      .some((found) => found.index === index && found.address === address);
+  /** Each as the link's index and the bytes in hex. */
+  #addresses(): Set<string> {
+    return new Set(
+      this.#route
+        .request(routeRequests.addresses())
+        .filter(({ type }) => type === nl.RTM_NEWADDR)
+        .map(({ body }) => parseAddress(body))
+        .map(({ index, address }) => `${index} ${address}`),
+    );
   }
 
   #find(name: string): Link | undefined {
@@ -223,6 +321,12 @@ export class Sandboxes implements Disposable {
     this.#route[Symbol.dispose]();
     closeSync(this.#home);
   }
+}
+
+/** A bridge and the host's ends that belong to it. */
+export interface BridgePorts {
+  readonly bridge: BridgeSpec;
+  readonly veths: readonly string[];
 }
 
 const vethPrefix = 'bth';

@@ -1,16 +1,30 @@
+import type { BridgeSpec } from './bridge-spec.ts';
 import type { PublishedPort } from './networks.ts';
-import type { BridgeConfig, SandboxRequest } from './sandboxes.ts';
+import type { BridgePorts, DefaultRoutes, SandboxRequest, Wiring } from './sandboxes.ts';
 
-export interface WorkerConfig extends BridgeConfig {
+export interface WorkerConfig {
   readonly table: string;
   readonly namespaces: string;
 }
 
 /** What the engine's main thread asks of the network worker. Carried out one after the other, in the order sent. */
 export interface Operations {
-  /** Bridge, forwarding and table. */
-  setup: { in: { readonly table: string }; out: { readonly forwardingEnabled: boolean } };
+  /** Bridges, forwarding and table. */
+  setup: {
+    in: { readonly table: string; readonly bridges: readonly BridgePorts[] };
+    out: { readonly forwardingEnabled: boolean };
+  };
+  addBridge: { in: { readonly bridge: BridgeSpec; readonly script: string }; out: void };
+  removeBridge: { in: { readonly name: string }; out: void };
   create: { in: SandboxRequest; out: void };
+  /** An interface more, or less, of a namespace that exists. */
+  plug: { in: { readonly path: string; readonly wiring: Wiring; readonly routes: DefaultRoutes }; out: void };
+  unplug: { in: { readonly path: string; readonly veth: string; readonly routes: DefaultRoutes }; out: void };
+  /**
+   * Sockets of the namespace for its name server, and the rules there that lead to them. They are descriptors of the
+   * engine's process; who asked for them closes them.
+   */
+  resolver: { in: { readonly path: string }; out: { readonly udp: number; readonly tcp: number } };
   sysctls: { in: { readonly path: string; readonly sysctls: Readonly<Record<string, string>> }; out: void };
   drop: { in: { readonly path: string }; out: void };
   /** One transaction. */
@@ -22,12 +36,12 @@ export interface Operations {
   forget: { in: { readonly address: string; readonly ports: readonly PublishedPort[] }; out: void };
   /** Everything of ours but this goes. */
   sweep: {
-    in: { readonly paths: readonly string[]; readonly veths: readonly string[] };
+    in: { readonly paths: readonly string[]; readonly bridges: readonly BridgePorts[] };
     out: { readonly gone: readonly string[] };
   };
   /** Has anybody changed what is ours? Mends bridge, ports and forwarding; the table is the caller's to send again. */
   audit: {
-    in: { readonly veths: readonly string[] };
+    in: { readonly bridges: readonly BridgePorts[] };
     out: {
       readonly table: 'intact' | 'changed' | 'unknown';
       /** Somebody else changed some rule of the host. */
@@ -35,7 +49,7 @@ export interface Operations {
       readonly mended: readonly string[];
     };
   };
-  teardown: { in: Record<string, never>; out: void };
+  teardown: { in: { readonly bridges: readonly string[] }; out: void };
 }
 
 export type OperationName = keyof Operations;

@@ -8,15 +8,20 @@ const config: WorkerConfig = workerData;
 const state = new KernelState(config);
 
 const operations: { [N in OperationName]: (input: Operations[N]['in']) => Operations[N]['out'] } = {
-  setup: ({ table }) => state.setup(table),
+  setup: ({ table, bridges }) => state.setup(table, bridges),
+  addBridge: ({ bridge, script }) => state.addBridge(bridge, script),
+  removeBridge: ({ name }) => state.sandboxes.removeBridge(name),
   create: (request) => state.create(request),
+  plug: ({ path, wiring, routes }) => state.sandboxes.plug(path, wiring, routes),
+  unplug: ({ path, veth, routes }) => state.sandboxes.unplug(path, veth, routes),
+  resolver: ({ path }) => state.resolver(path),
   sysctls: ({ path, sysctls }) => state.sandboxes.setSysctls(path, sysctls),
   drop: ({ path }) => state.sandboxes.drop(path),
   rules: ({ script }) => state.rules(script),
   forget: ({ address, ports }) => state.forget(address, ports),
-  sweep: ({ paths, veths }) => state.sweep(paths, veths),
-  audit: ({ veths }) => state.audit(new Set(veths)),
-  teardown: () => state.teardown(),
+  sweep: ({ paths, bridges }) => state.sweep(paths, bridges),
+  audit: ({ bridges }) => state.audit(bridges),
+  teardown: ({ bridges }) => state.teardown(bridges),
 };
 
 parentPort?.on('message', (request: WorkerRequest) => parentPort?.postMessage(answer(request)));

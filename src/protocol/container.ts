@@ -171,6 +171,8 @@ export interface EndpointSettings {
   readonly MacAddress?: string;
   readonly DriverOpts?: Readonly<Record<string, string>> | null;
   readonly GwPriority?: number;
+  /** Of the network that it was in when it ran: another of the same name is not taken for it. */
+  readonly NetworkID?: string;
 }
 
 /** `POST /containers/create`, decoded: every field present, defaults in place. */

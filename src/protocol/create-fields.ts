@@ -160,7 +160,7 @@ export const hostConfigFields = object('HostConfig', {
   Init: boolean,
 });
 
-const endpoint = object('EndpointSettings', {
+export const endpoint = object('EndpointSettings', {
   IPAMConfig: object('EndpointIPAMConfig', { IPv4Address: string, IPv6Address: string, LinkLocalIPs: strings }),
   Links: strings,
   Aliases: strings,

@@ -62,12 +62,13 @@ test('a link is read back, and what is cut short is not read past its end', () =
   header.writeInt32LE(5, 4);
   header.writeUInt32LE(1, 8);
   const body = Buffer.concat([header, text(nl.IFLA_IFNAME, 'berth0'), uint32(nl.IFLA_MASTER, 3)]);
-  assert.deepEqual(parseLink(body), { index: 5, name: 'berth0', master: 3, up: true });
+  assert.deepEqual(parseLink(body), { index: 5, name: 'berth0', master: 3, up: true, kind: '' });
   assert.deepEqual(parseLink(body.subarray(0, body.length - 4)), {
     index: 5,
     name: 'berth0',
     master: undefined,
     up: true,
+    kind: '',
   });
   assert.deepEqual([...decode(Buffer.from('ff000000', 'hex'))], []);
 });

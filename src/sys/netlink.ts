@@ -1,3 +1,5 @@
+import { isIPv6 } from 'node:net';
+import { addressBytes } from './address-bytes.ts';
 import { check, errnoName, libc, SyscallError } from './libc.ts';
 
 /** linux/netlink.h, linux/rtnetlink.h, linux/if_link.h: the numbers that are used here, under their own names. */
@@ -17,6 +19,7 @@ export const nl = {
   RTM_NEWADDR: 20,
   RTM_GETADDR: 22,
   RTM_NEWROUTE: 24,
+  RTM_DELROUTE: 25,
   IFF_UP: 1,
   IFLA_ADDRESS: 1,
   IFLA_IFNAME: 3,
@@ -28,6 +31,7 @@ export const nl = {
   IFLA_INFO_KIND: 1,
   IFLA_INFO_DATA: 2,
   IFLA_BRPORT_MODE: 4,
+  IFLA_BRPORT_ISOLATED: 33,
   VETH_INFO_PEER: 1,
   IFA_ADDRESS: 1,
   IFA_LOCAL: 2,
@@ -38,6 +42,9 @@ export const nl = {
 const NLA_F_NESTED = 0x8000;
 const AF_NETLINK = 16;
 const AF_INET = 2;
+const AF_INET6 = 10;
+/** No duplicate address detection: the address can be used at once. */
+const IFA_F_NODAD = 2;
 const AF_BRIDGE = 7;
 const SOCK_RAW_CLOEXEC = 3 | 0o2000000;
 const headerSize = 16;
@@ -64,7 +71,7 @@ export function uint32(type: number, value: number): Buffer {
   return attribute(type, bytes);
 }
 
-export const ipv4 = (address: string) => Buffer.from(address.split('.').map(Number));
+const familyOf = (address: string) => (isIPv6(address) ? AF_INET6 : AF_INET);
 export const mac = (address: string) => Buffer.from(address.replaceAll(':', ''), 'hex');
 
 /** A request before it has its length and sequence number. */
@@ -152,13 +159,20 @@ export const routeRequests = {
     subject: `link ${index}`,
   }),
 
-  /** A frame may leave by the port it came from: a container that reaches itself through its published port. */
-  hairpin: (index: number): NetlinkRequest => ({
+  /**
+   * A frame may leave by the port it came from: a container that reaches itself through its published port. An isolated
+   * port exchanges no frames with other isolated ones.
+   */
+  hairpin: (index: number, { isolated = false } = {}): NetlinkRequest => ({
     type: nl.RTM_SETLINK,
     flags: 0,
     body: Buffer.concat([
       linkHeader({ family: AF_BRIDGE, index }),
-      nested(nl.IFLA_PROTINFO, attribute(nl.IFLA_BRPORT_MODE, Buffer.of(1))),
+      nested(
+        nl.IFLA_PROTINFO,
+        attribute(nl.IFLA_BRPORT_MODE, Buffer.of(1)),
+        ...(isolated ? [attribute(nl.IFLA_BRPORT_ISOLATED, Buffer.of(1))] : []),
+      ),
     ]),
     subject: `bridge port ${index}`,
   }),
@@ -183,44 +197,60 @@ export const routeRequests = {
     type: nl.RTM_NEWADDR,
     flags: nl.NLM_F_CREATE | nl.NLM_F_REPLACE,
     body: Buffer.concat([
-      addressHeader(index, prefixLength),
-      attribute(nl.IFA_LOCAL, ipv4(address)),
-      attribute(nl.IFA_ADDRESS, ipv4(address)),
+      addressHeader(familyOf(address), index, prefixLength),
+      attribute(nl.IFA_LOCAL, addressBytes(address)),
+      attribute(nl.IFA_ADDRESS, addressBytes(address)),
     ]),
     subject: `address ${address}/${prefixLength}`,
   }),
 
+  /** Of both families. */
   addresses: (): NetlinkRequest => ({
     type: nl.RTM_GETADDR,
     flags: nl.NLM_F_DUMP,
-    body: addressHeader(0, 0),
+    body: addressHeader(0, 0, 0),
     subject: 'addresses',
   }),
 
-  addDefaultRoute: (index: number, gateway: string): NetlinkRequest => ({
+  /** Whichever was the default route of the family is so no more. */
+  setDefaultRoute: (index: number, gateway: string): NetlinkRequest => ({
     type: nl.RTM_NEWROUTE,
-    flags: nl.NLM_F_CREATE | nl.NLM_F_EXCL,
-    body: Buffer.concat([routeHeader(), attribute(nl.RTA_GATEWAY, ipv4(gateway)), uint32(nl.RTA_OIF, index)]),
+    flags: nl.NLM_F_CREATE | nl.NLM_F_REPLACE,
+    body: Buffer.concat([
+      routeHeader(familyOf(gateway)),
+      attribute(nl.RTA_GATEWAY, addressBytes(gateway)),
+      uint32(nl.RTA_OIF, index),
+    ]),
     subject: `default route by ${gateway}`,
+  }),
+
+  /** Whichever default route of the family there is. Refused with ESRCH when there is none. */
+  deleteDefaultRoute: (family: 'ipv4' | 'ipv6'): NetlinkRequest => ({
+    type: nl.RTM_DELROUTE,
+    flags: 0,
+    body: routeHeader(family === 'ipv4' ? AF_INET : AF_INET6, { anyScope: true }),
+    subject: `default route of ${family}`,
   }),
 };
 
 /** struct ifaddrmsg. */
-function addressHeader(index: number, prefixLength: number): Buffer {
+function addressHeader(family: number, index: number, prefixLength: number): Buffer {
   const out = Buffer.alloc(8);
-  out.writeUInt8(AF_INET, 0);
+  out.writeUInt8(family, 0);
   out.writeUInt8(prefixLength, 1);
+  out.writeUInt8(family === AF_INET6 ? IFA_F_NODAD : 0, 2);
   out.writeUInt32LE(index, 4);
   return out;
 }
 
 /** struct rtmsg: a unicast route of the main table, made at boot (RTPROT_BOOT, as ip(8) does). */
-function routeHeader(): Buffer {
+function routeHeader(family: number, { anyScope = false } = {}): Buffer {
   const out = Buffer.alloc(12);
-  out.writeUInt8(AF_INET, 0);
+  out.writeUInt8(family, 0);
   out.writeUInt8(254, 4);
-  out.writeUInt8(3, 5);
-  out.writeUInt8(1, 7);
+  out.writeUInt8(anyScope ? 0 : 3, 5);
+  out.writeUInt8(anyScope ? 255 : 0, 6);
+  out.writeUInt8(anyScope ? 0 : 1, 7);
   return out;
 }
 
@@ -229,22 +259,29 @@ export interface Link {
   readonly name: string;
   readonly master: number | undefined;
   readonly up: boolean;
+  /** `bridge`, `veth`; '' is hardware or loopback. */
+  readonly kind: string;
 }
 
 export function parseLink(body: Buffer): Link {
   let name = '';
   let master: number | undefined;
+  let kind = '';
   for (const { type, value } of attributes(body.subarray(16))) {
     if (type === nl.IFLA_IFNAME) name = value.toString('latin1').replace(/\0.*$/, '');
     if (type === nl.IFLA_MASTER) master = value.readUInt32LE();
+    if (type === nl.IFLA_LINKINFO)
+      for (const info of attributes(value))
+        if (info.type === nl.IFLA_INFO_KIND) kind = info.value.toString('latin1').replace(/\0.*$/, '');
   }
-  return { index: body.readInt32LE(4), name, master, up: (body.readUInt32LE(8) & nl.IFF_UP) !== 0 };
+  return { index: body.readInt32LE(4), name, master, up: (body.readUInt32LE(8) & nl.IFF_UP) !== 0, kind };
 }
 
-/** An IPv4 address of a link, in the answer to `addresses`. */
+/** An address of a link, in the answer to `addresses`, as its bytes in hex. IPv6 has it in IFA_ADDRESS alone. */
 export function parseAddress(body: Buffer): { readonly index: number; readonly address: string } {
-  const local = [...attributes(body.subarray(8))].find(({ type }) => type === nl.IFA_LOCAL);
-  return { index: body.readUInt32LE(4), address: local ? [...local.value].join('.') : '' };
+  const found = [...attributes(body.subarray(8))];
+  const own = found.find(({ type }) => type === nl.IFA_LOCAL) ?? found.find(({ type }) => type === nl.IFA_ADDRESS);
+  return { index: body.readUInt32LE(4), address: own ? own.value.toString('hex') : '' };
 }
 
 export function* attributes(bytes: Buffer): Generator<{ readonly type: number; readonly value: Buffer }> {

@@ -9,38 +9,46 @@ export class NftablesError extends EngineError {
   }
 }
 
+function bind() {
+  const lib = koffi.load('libnftables.so.1');
+  return {
+    make: lib.func('void* nft_ctx_new(uint32_t)'),
+    free: lib.func('void nft_ctx_free(void*)'),
+    bufferOutput: lib.func('int nft_ctx_buffer_output(void*)'),
+    bufferError: lib.func('int nft_ctx_buffer_error(void*)'),
+    run: lib.func('int nft_run_cmd_from_buffer(void*, const char*)'),
+    output: lib.func('const char* nft_ctx_get_output_buffer(void*)'),
+    error: lib.func('const char* nft_ctx_get_error_buffer(void*)'),
+  };
+}
+
 /** libnftables(3): each `run` is one transaction, in the network namespace in which this object was made. */
 export class Nftables implements Disposable {
+  /** Bound once for a thread: an object is made in each container's namespace. */
+  static #bound: ReturnType<typeof bind> | undefined;
+  readonly #native: ReturnType<typeof bind>;
   readonly #context: unknown;
-  readonly #free: (context: unknown) => void;
-  readonly #run: (context: unknown, commands: string) => number;
-  readonly #output: (context: unknown) => string | null;
-  readonly #error: (context: unknown) => string | null;
 
   constructor() {
-    const lib = koffi.load('libnftables.so.1');
-    this.#context = lib.func('void* nft_ctx_new(uint32_t)')(0);
+    this.#native = Nftables.#bound ??= bind();
+    this.#context = this.#native.make(0);
     if (!this.#context) throw new NftablesError('libnftables gave no context');
-    lib.func('int nft_ctx_buffer_output(void*)')(this.#context);
-    lib.func('int nft_ctx_buffer_error(void*)')(this.#context);
-    this.#free = lib.func('void nft_ctx_free(void*)');
-    this.#run = lib.func('int nft_run_cmd_from_buffer(void*, const char*)');
-    this.#output = lib.func('const char* nft_ctx_get_output_buffer(void*)');
-    this.#error = lib.func('const char* nft_ctx_get_error_buffer(void*)');
+    this.#native.bufferOutput(this.#context);
+    this.#native.bufferError(this.#context);
   }
 
   /** Carries out nft commands and gives back what they print. */
   run(commands: string): string {
-    const result = this.#run(this.#context, commands);
+    const result = this.#native.run(this.#context, commands);
     // Reading a buffer also empties it: both are read every time.
-    const output = this.#output(this.#context) ?? '';
-    const error = this.#error(this.#context) ?? '';
+    const output = this.#native.output(this.#context) ?? '';
+    const error = this.#native.error(this.#context) ?? '';
     if (result !== 0) throw new NftablesError(error);
     return output;
   }
 
   [Symbol.dispose](): void {
-    this.#free(this.#context);
+    this.#native.free(this.#context);
   }
 }
 

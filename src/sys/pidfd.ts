@@ -6,6 +6,7 @@ type KoffiFunction = ReturnType<LibraryHandle['func']>;
 
 const sysPidfdSendSignal = 424;
 const sysPidfdOpen = 434;
+const sysPidfdGetfd = 438;
 let syscall: KoffiFunction | undefined;
 
 function call(number: number, first: number, second: number): number {
@@ -29,6 +30,11 @@ export class Pidfd implements Disposable {
   /** pidfd_send_signal(2). Throws SyscallError ESRCH when it is gone. */
   kill(signal: number): void {
     check('pidfd_send_signal', String(this.pid), call(sysPidfdSendSignal, this.fd, signal));
+  }
+
+  /** pidfd_getfd(2): one of its descriptors, as one of this process, close-on-exec. */
+  descriptor(fd: number): number {
+    return check('pidfd_getfd', `${this.pid} ${fd}`, call(sysPidfdGetfd, this.fd, fd));
   }
 
   [Symbol.dispose](): void {

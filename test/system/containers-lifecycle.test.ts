@@ -284,7 +284,7 @@ test('a published port answers, and is free again when the wait is over', async 
     );
     const removed = containers.wait('web', 'removed').result;
     await containers.start('web');
-    assert.equal(containers.get('web').endpoint?.ports[0]?.hostPort, 18080);
+    assert.equal(containers.get('web').attached[0]?.ports[0]?.hostPort, 18080);
     let said = '';
     for (let tries = 0; said === '' && tries < 50; tries++) {
       await new Promise((resolve) => setTimeout(resolve, 20));
@@ -312,8 +312,8 @@ test('R01 an engine that comes back adopts what runs: exit code, logs, attach, s
   await composed.start();
   const again = composed.containers;
   assert.notEqual(again, containers);
-  const { state, endpoint, name } = again.get(id);
-  assert.deepEqual([state.status, state.pid, endpoint, name], ['running', before.state.pid, before.endpoint, 'stays']);
+  const { state, attached, name } = again.get(id);
+  assert.deepEqual([state.status, state.pid, attached, name], ['running', before.state.pid, before.attached, 'stays']);
   assert.deepEqual([again.get('leaves').state.status, again.get('leaves').state.exitCode], ['exited', 6]);
   assert.equal(again.get('never').state.status, 'created');
   const stream = await again.attach('stays', all);

@@ -1,13 +1,19 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createLog } from '../../src/base/log.ts';
-import { defaultNetworksConfig, HostNetworks, type NetworksConfig } from '../../src/networks/host-networks.ts';
-import type { Endpoint, PortRequest } from '../../src/networks/networks.ts';
+import {
+  defaultNetworksConfig,
+  HostNetworks,
+  type HostNetworksDeps,
+  type NetworksConfig,
+} from '../../src/networks/host-networks.ts';
+import type { Endpoint, JoinRequest, PortRequest } from '../../src/networks/networks.ts';
+import { SqliteDatabase } from '../../src/state/sqlite-database.ts';
 import { check, libc } from '../../src/sys/libc.ts';
 
 const CLONE_NEWNET = 0x40000000;
@@ -26,6 +32,19 @@ export const newId = () => randomBytes(32).toString('hex');
 
 export function port(container: number, host: number, more: Partial<PortRequest> = {}): PortRequest {
   return { port: container, protocol: 'tcp', hostAddress: '', first: host, last: host, ...more };
+}
+
+/** With a database of their own beside their other records; it is closed after them. */
+export async function openNetworks(deps: Omit<HostNetworksDeps, 'database'>): Promise<HostNetworks> {
+  mkdirSync(deps.root, { recursive: true });
+  const database = await SqliteDatabase.open({ path: join(deps.root, 'engine.db') });
+  const networks = await HostNetworks.open({ ...deps, database });
+  const dispose = networks[Symbol.asyncDispose].bind(networks);
+  networks[Symbol.asyncDispose] = async () => {
+    await dispose();
+    await database[Symbol.asyncDispose]();
+  };
+  return networks;
 }
 
 /**
@@ -62,7 +81,7 @@ export class Lab implements AsyncDisposable {
 
   /** An engine's networks. Those of one root are the same host's after a restart. */
   open(config: Partial<NetworksConfig> = {}, engine = ''): Promise<HostNetworks> {
-    return HostNetworks.open({
+    return openNetworks({
       root: join(this.root, `state${engine}`),
       runDir: join(this.root, `run${engine}`),
       config: { ...defaultNetworksConfig, helperLingerMs: 500, ...config },
@@ -77,9 +96,24 @@ export class Lab implements AsyncDisposable {
   }
 
   async container(networks: HostNetworks, ports: readonly PortRequest[] = [], id = newId()): Promise<Container> {
-    const { sandbox, endpoint } = await networks.open(id, { containerId: id, network: 'bridge', ports });
+    return this.joined(networks, ['bridge'], { ports, id });
+  }
+
+  /** In several networks; `endpoint` is that of the first. */
+  async joined(
+    networks: HostNetworks,
+    joins: readonly (string | JoinRequest)[],
+    {
+      ports = [],
+      id = newId(),
+      dns = [],
+    }: { ports?: readonly PortRequest[]; id?: string; dns?: readonly string[] } = {},
+  ): Promise<Container & { readonly endpoints: readonly Endpoint[] }> {
+    const requests = joins.map((join) => (typeof join === 'string' ? { network: join } : join));
+    const { sandbox, endpoints } = await networks.open(id, { joins: requests, ports, dns });
+    const [endpoint] = endpoints;
     if (!endpoint) throw new Error('no endpoint');
-    return { id, path: sandbox.path, endpoint };
+    return { id, path: sandbox.path, endpoint, endpoints };
   }
 
   /** Serves in a namespace: on TCP `from <client>` and then what it was sent; on UDP the same in one datagram. */
@@ -137,7 +171,7 @@ export class Lab implements AsyncDisposable {
   leftovers(): string[] {
     const links = run('ip', '-o', 'link')
       .split('\n')
-      .flatMap((line) => /^\d+: (bth\w+|berth0)/.exec(line)?.[1] ?? []);
+      .flatMap((line) => /^\d+: (bth\w+|berth0|bn-\w+)/.exec(line)?.[1] ?? []);
     const mounts = readFileSync('/proc/self/mounts', 'utf8')
       .split('\n')
       .filter((line) => line.includes(this.root));

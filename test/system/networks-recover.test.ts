@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import type { Endpoint, Sandbox } from '../../src/networks/networks.ts';
+import type { Opened } from '../../src/networks/networks.ts';
 import { Lab, newId, port, run, until } from './networks-lab.ts';
 
 describe('networks after kill -9 of the engine', () => {
@@ -29,7 +29,8 @@ describe('networks after kill -9 of the engine', () => {
 
   test('ports go on while it is away, S39 holds, and the next one adopts them', async () => {
     const first = await engine('hold');
-    const { sandbox, endpoint }: { sandbox: Sandbox; endpoint: Endpoint } = JSON.parse(first.line);
+    const { sandbox, endpoints }: Opened = JSON.parse(first.line);
+    const endpoint = endpoints[0]!;
     await lab.serve({ id: endpoint.containerId, path: sandbox.path, endpoint }, 80, 53);
     const works = () => {
       assert.equal(lab.ask(lab.lanPath, lab.hostAddress, 8080), `from ${lab.lanAddress}\nping`);
@@ -58,7 +59,7 @@ describe('networks after kill -9 of the engine', () => {
     assert.equal(readdirSync(join(lab.root, 'run/netns')).length, 4, 'the container and three made ahead');
 
     await using networks = await lab.open();
-    await networks.recover([endpoint], [sandbox.path]);
+    await networks.recover([{ containerId: endpoint.containerId, sandbox: sandbox.path, endpoints }]);
     works();
     await goOn();
     assert.deepEqual(readdirSync(join(lab.root, 'run/netns')), [endpoint.id.slice(0, 12)]);
@@ -74,7 +75,7 @@ describe('networks after kill -9 of the engine', () => {
 
   test('an engine that ends leaves its containers their network; the last one gone, nothing is left', async () => {
     const first = await lab.open();
-    await first.recover([], []);
+    await first.recover([]);
     const web = await lab.container(first, [port(80, 8080)]);
     await lab.serve(web, 80);
     await first[Symbol.asyncDispose]();
@@ -84,7 +85,7 @@ describe('networks after kill -9 of the engine', () => {
     // The container died while no engine was there.
     await lab.stopProcesses();
     const second = await lab.open();
-    await second.recover([], []);
+    await second.recover([]);
     await second[Symbol.asyncDispose]();
     await until(5_000, () => lab.leftovers().length === 0);
     assert.deepEqual(lab.leftovers(), []);
@@ -103,7 +104,7 @@ describe('networks after kill -9 of the engine', () => {
     await networks[Symbol.asyncDispose]();
     assert.equal(lab.leftovers().filter((what) => what.startsWith('bth')).length, 1);
     await using next = await lab.open();
-    await next.recover([], []);
+    await next.recover([]);
     assert.equal(lab.leftovers().filter((what) => what.startsWith('bth')).length, 0);
     await lab.stopProcesses();
   });
@@ -114,9 +115,9 @@ describe('networks after kill -9 of the engine', () => {
       await sleep(Math.random() * 300);
       await churning.kill();
       const next = await lab.open();
-      await next.recover([], []);
+      await next.recover([]);
       const id = newId();
-      await next.open(id, { containerId: id, network: 'bridge', ports: [port(80, 8080)] });
+      await next.open(id, { joins: [{ network: 'bridge' }], ports: [port(80, 8080)] });
       await next.close(id);
       await next[Symbol.asyncDispose]();
       await until(5_000, () => lab.leftovers().length === 0);

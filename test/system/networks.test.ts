@@ -13,7 +13,7 @@ describe('networks of a host', () => {
   before(async () => {
     lab = new Lab();
     networks = await lab.open({ auditMs: 500 });
-    await networks.recover([], []);
+    await networks.recover([]);
     web = await lab.container(networks, [
       port(80, 8080),
       port(80, 8081, { hostAddress: '127.0.0.1' }),
@@ -183,8 +183,8 @@ describe('networks of a host', () => {
 
   test('none is loopback only; sysctls and a MAC of the caller are set', async () => {
     const none = newId();
-    const { sandbox, endpoint } = await networks.open(none, undefined);
-    assert.equal(endpoint, undefined);
+    const { sandbox, endpoints } = await networks.open(none, { joins: [], ports: [] });
+    assert.deepEqual(endpoints, []);
     assert.match(
       run('nsenter', `--net=${sandbox.path}`, 'ip', '-br', 'address'),
       /^lo +UNKNOWN +127.0.0.1\/8 ::1\/128 *\n$/,
@@ -193,10 +193,8 @@ describe('networks of a host', () => {
 
     const id = newId();
     const opened = await networks.open(id, {
-      containerId: id,
-      network: 'bridge',
+      joins: [{ network: 'bridge', mac: '02:00:00:00:00:99' }],
       ports: [],
-      mac: '02:00:00:00:00:99',
       sysctls: { 'net.ipv4.ip_unprivileged_port_start': '0' },
     });
     const inside = (...args: string[]) => run('nsenter', `--net=${opened.sandbox.path}`, ...args);
@@ -208,7 +206,7 @@ describe('networks of a host', () => {
 
   test('two engines with bridges of their own leave each other alone', async () => {
     const other = await lab.open({ bridgeName: 'berth.x', table: 'berth-berth.x', auditMs: 300 }, 'other');
-    await other.recover([], []);
+    await other.recover([]);
     const theirs = await lab.container(other, [port(80, 8585), port(80, 8586, { hostAddress: '127.0.0.1' })]);
     const server = await lab.serve(theirs, 80);
     assert.notEqual(other.get('bridge').subnets[0]?.subnet, networks.get('bridge').subnets[0]?.subnet);

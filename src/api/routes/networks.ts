@@ -1,8 +1,10 @@
 import type { Containers } from '../../containers/containers.ts';
+import type { Events } from '../../events/bus.ts';
 import type { NetworkInfo, Networks } from '../../networks/networks.ts';
 import { Filters } from '../../protocol/filters.ts';
-import { json } from '../reply.ts';
-import { get, type Route } from '../router.ts';
+import { readConnectRequest, readDisconnectRequest, readNetworkRequest, readUntil } from '../network-requests.ts';
+import { empty, json } from '../reply.ts';
+import { del, get, post, type Route } from '../router.ts';
 
 const predefined = ['bridge', 'host', 'none'];
 const known = ['dangling', 'driver', 'id', 'label', 'label!', 'name', 'scope', 'type'] as const;
@@ -10,9 +12,10 @@ const known = ['dangling', 'driver', 'id', 'label', 'label!', 'name', 'scope', '
 export interface NetworkRouteDeps {
   readonly networks: Networks;
   readonly containers: Containers;
+  readonly events: Events;
 }
 
-export function networkRoutes({ networks, containers }: NetworkRouteDeps): Route[] {
+export function networkRoutes({ networks, containers, events }: NetworkRouteDeps): Route[] {
   const nameOf = (id: string) => containers.list().find((container) => container.id === id)?.name ?? '';
   return [
     get('/networks', ({ query, version }) => {
@@ -46,10 +49,35 @@ export function networkRoutes({ networks, containers }: NetworkRouteDeps): Route
           EndpointID: endpoint.id,
           MacAddress: endpoint.mac,
           IPv4Address: endpoint.address === '' ? '' : `${endpoint.address}/${endpoint.prefixLength}`,
-          IPv6Address: '',
+          IPv6Address: endpoint.ipv6 ? `${endpoint.ipv6.address}/${endpoint.ipv6.prefixLength}` : '',
         },
       ]);
       return json(200, { ...toWire(network, version), Containers: Object.fromEntries(members) });
+    }),
+    post('/networks/create', async (request) => {
+      const { id } = await networks.create(readNetworkRequest(await request.json()));
+      return json(201, { Id: id, Warning: '' });
+    }),
+    post('/networks/prune', async ({ query }) => {
+      const filters = Filters.parse(query.get('filters'), ['label', 'label!', 'until']);
+      const before = readUntil(filters.get('until'));
+      const removed = await networks.prune(({ labels, created }) => filters.labels(labels) && before(created));
+      events.emit({ type: 'network', action: 'prune', actor: { id: '', attributes: { reclaimed: '0' } } });
+      return json(200, { NetworksDeleted: removed.length > 0 ? removed : null });
+    }),
+    post('/networks/:id/connect', async (request) => {
+      const { container, settings } = readConnectRequest(await request.json());
+      await containers.connect(container, request.params['id']!, settings);
+      return { status: 200 };
+    }),
+    post('/networks/:id/disconnect', async (request) => {
+      const { container, force } = readDisconnectRequest(await request.json());
+      await containers.disconnect(container, request.params['id']!, { force });
+      return { status: 200 };
+    }),
+    del('/networks/:id', async ({ params }) => {
+      await networks.remove(params['id']!);
+      return empty(204);
     }),
   ];
 }
@@ -61,18 +89,20 @@ function toWire(network: NetworkInfo, version: number) {
     Created: network.created,
     Scope: 'local',
     Driver: network.driver,
-    ...(version >= 1048 && { EnableIPv4: true }),
+    ...(version >= 1048 && { EnableIPv4: network.ipv4 }),
     EnableIPv6: network.ipv6,
     IPAM: {
       Driver: 'default',
-      Options: null,
-      Config: network.subnets.map(({ subnet, gateway }) => ({
+      Options: network.ipamOptions ?? null,
+      Config: network.subnets.map(({ subnet, ipRange, gateway, auxiliaryAddresses }) => ({
         Subnet: subnet,
-        ...(gateway !== '' && { Gateway: gateway }),
+        ...(ipRange !== undefined && { IPRange: ipRange }),
+        ...(gateway !== undefined && { Gateway: gateway }),
+        ...(auxiliaryAddresses && { AuxiliaryAddresses: auxiliaryAddresses }),
       })),
     },
     Internal: network.internal,
-    Attachable: false,
+    Attachable: network.attachable,
     Ingress: false,
     ConfigFrom: { Network: '' },
     ConfigOnly: false,

@@ -1,22 +1,17 @@
 import { EngineError } from '../../base/errors.ts';
 import type { Containers } from '../../containers/containers.ts';
-import type { Networks } from '../../networks/networks.ts';
 import { json } from '../reply.ts';
 import type { ApiRequest } from '../request.ts';
 import { del, get, post, put, type Route } from '../router.ts';
 
 /** What clients know and this engine does not do yet: it says so, in words of its own or in Docker's where clients look for them. */
-export function unbuiltRoutes({ containers, networks }: { containers: Containers; networks: Networks }): Route[] {
+export function unbuiltRoutes({ containers }: { containers: Containers }): Route[] {
   const not = (what: string) => () => {
     throw new EngineError('unsupported', `Berth does not do ${what} yet`);
   };
   /** What is not there is told first: that is what programs ask for. */
   const notOf = (what: string) => (request: ApiRequest) => {
     containers.get(request.params['id']!);
-    return not(what)();
-  };
-  const notOfNetwork = (what: string) => (request: ApiRequest) => {
-    networks.get(request.params['id']!);
     return not(what)();
   };
   const noSwarm = () => {
@@ -41,15 +36,6 @@ export function unbuiltRoutes({ containers, networks }: { containers: Containers
     post('/build/cancel', not('build of images')),
     post('/session', not('BuildKit sessions')),
     post('/grpc', not('BuildKit')),
-    post('/networks/create', not('networks of your own: there are bridge, host and none')),
-    post('/networks/prune', not('pruning of networks')),
-    post('/networks/:id/connect', notOfNetwork('connecting of networks')),
-    post('/networks/:id/disconnect', notOfNetwork('connecting of networks')),
-    // There are only the predefined ones yet.
-    del('/networks/:id', ({ params }) => {
-      const { name } = networks.get(params['id']!);
-      throw new EngineError('forbidden', `${name} is a pre-defined network and cannot be removed`);
-    }),
     post('/volumes/prune', not('pruning of volumes')),
     put('/volumes/:name', noSwarm),
     get('/plugins', () => json(200, [])),

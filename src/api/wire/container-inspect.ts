@@ -4,8 +4,8 @@ import { networksOf, portMap } from './networking.ts';
 
 /** The answer of `GET /containers/{id}/json` (engine-api.md, section 6). */
 export function containerInspect(container: Container, version: ApiVersion, driver: string): Record<string, unknown> {
-  const { state, files, endpoint, config } = container;
-  const bridge = endpoint?.network === 'bridge' ? endpoint : undefined;
+  const { state, files, attached, config } = container;
+  const bridge = attached.find(({ network }) => network === 'bridge');
   return {
     Id: container.id,
     Created: container.created,
@@ -48,7 +48,7 @@ export function containerInspect(container: Container, version: ApiVersion, driv
     Config: { ...config, Volumes: Object.keys(config.Volumes ?? {}).length > 0 ? config.Volumes : null },
     NetworkSettings: {
       Bridge: '',
-      SandboxID: endpoint ? container.id : '',
+      SandboxID: attached.length > 0 ? container.id : '',
       SandboxKey: '',
       Ports: portMap(container),
       HairpinMode: false,

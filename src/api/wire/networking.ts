@@ -14,11 +14,12 @@ function addressesOf(hostAddress: string): readonly string[] {
 
 /** `Ports` of inspect: what is published now, and null for what is only exposed. */
 export function portMap(container: Container): Record<string, Binding[] | null> {
-  const { endpoint, config } = container;
-  if (!endpoint) return {};
+  const { attached, config } = container;
+  // Without a way out nothing is published, and nothing is said of what could be.
+  if (!attached.some(({ gateway, ipv6 }) => gateway || ipv6?.gateway)) return {};
   const ports: Record<string, Binding[] | null> = {};
   for (const port of Object.keys(config.ExposedPorts ?? {})) ports[port] = null;
-  for (const { port, protocol, hostAddress, hostPort } of endpoint.ports) {
+  for (const { port, protocol, hostAddress, hostPort } of attached.flatMap(({ ports }) => ports)) {
     const bindings = (ports[`${port}/${protocol}`] ??= []);
     for (const HostIp of addressesOf(hostAddress)) bindings.push({ HostIp, HostPort: String(hostPort) });
   }
@@ -33,11 +34,11 @@ export interface ListPort {
 }
 
 /** `Ports` of a list item. */
-export function portList({ endpoint, config }: Container): ListPort[] {
-  if (!endpoint) return [];
+export function portList({ attached, config }: Container): ListPort[] {
+  if (attached.length === 0) return [];
   const ports: ListPort[] = [];
   const published = new Set<string>();
-  for (const { port, protocol, hostAddress, hostPort } of endpoint.ports) {
+  for (const { port, protocol, hostAddress, hostPort } of attached.flatMap(({ ports }) => ports)) {
     published.add(`${port}/${protocol}`);
     for (const IP of addressesOf(hostAddress))
       ports.push({ IP, PrivatePort: port, PublicPort: hostPort, Type: protocol });
@@ -49,39 +50,39 @@ export function portList({ endpoint, config }: Container): ListPort[] {
   return ports;
 }
 
+const predefined = ['bridge', 'host', 'none'];
+
 /** Every network that the container is in or will be in, with what was asked and what it got. */
 export function networksOf(container: Container, version: ApiVersion): Record<string, unknown> {
-  const { endpoint, endpoints, hostConfig, id, name } = container;
-  const mode = hostConfig.NetworkMode;
-  if (mode.startsWith('container:')) return {};
-  const names = new Set([endpoint?.network ?? mode, ...Object.keys(endpoints)]);
+  const { attached, endpoints, id, name, config } = container;
   return Object.fromEntries(
-    [...names].map((network) => {
-      const asked = endpoints[network] ?? {};
-      const got = endpoint?.network === network ? endpoint : undefined;
-      // Predefined networks have no names of their own.
-      const names = ['bridge', 'host', 'none'].includes(network)
-        ? null
-        : [name, ...(asked.Aliases ?? []), id.slice(0, 12)];
+    Object.entries(endpoints).map(([network, asked]) => {
+      const got = attached.find((endpoint) => endpoint.network === network);
+      // Predefined networks have no names of their own, and others none before the first start.
+      const named = !predefined.includes(network) && (got || asked.NetworkID);
+      const aliases = asked.Aliases ?? [];
+      const names = got?.names ?? [...new Set([name, ...aliases, id.slice(0, 12), config.Hostname])].filter(Boolean);
+      // As clients of that time read them.
+      const old = version < 1045 && named ? [...new Set([...aliases, id.slice(0, 12)])] : aliases;
       return [
         network,
         {
           IPAMConfig: asked.IPAMConfig ?? null,
           Links: asked.Links ?? null,
-          Aliases: asked.Aliases ?? null,
+          Aliases: old.length > 0 ? old : null,
           ...(version >= 1044 && { MacAddress: got?.mac ?? asked.MacAddress ?? '' }),
           DriverOpts: asked.DriverOpts ?? null,
           ...(version >= 1048 && { GwPriority: asked.GwPriority ?? 0 }),
-          NetworkID: got?.networkId ?? '',
+          NetworkID: got?.networkId ?? asked.NetworkID ?? '',
           EndpointID: got?.id ?? '',
           Gateway: got?.gateway ?? '',
           IPAddress: got?.address ?? '',
           ...(version < 1044 && { MacAddress: got?.mac ?? '' }),
           IPPrefixLen: got?.prefixLength ?? 0,
-          IPv6Gateway: '',
-          GlobalIPv6Address: '',
-          GlobalIPv6PrefixLen: 0,
-          ...(version >= 1044 && { DNSNames: names }),
+          IPv6Gateway: got?.ipv6?.gateway ?? '',
+          GlobalIPv6Address: got?.ipv6?.address ?? '',
+          GlobalIPv6PrefixLen: got?.ipv6?.prefixLength ?? 0,
+          ...(version >= 1044 && { DNSNames: named ? names : null }),
         },
       ];
     }),

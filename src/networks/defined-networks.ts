@@ -1,0 +1,105 @@
+import { createHash } from 'node:crypto';
+import { EngineError } from '../base/errors.ts';
+import type { Database } from '../state/database.ts';
+import { choosePool, parseAddress, parseSubnet, type Subnet } from './addresses.ts';
+import { overlap6, parseSubnet6, type Subnet6 } from './addresses6.ts';
+import { BridgeNetwork } from './bridge-network.ts';
+import { define, isV4, type NetworkDefinition, type NetworkRequest } from './definition.ts';
+import { hostRoutes, hostServers, interfaceNames } from './host-facts.ts';
+
+export interface DefinedNetworksDeps {
+  readonly database: Database;
+  readonly mtu: number;
+  readonly resolvConf: string;
+  readonly default: BridgeNetwork;
+}
+
+const kind = 'network';
+
+/** The networks with a bridge: the default one, and the records of those that somebody made. */
+export class DefinedNetworks {
+  readonly #deps: DefinedNetworksDeps;
+  readonly #networks = new Map<string, BridgeNetwork>();
+
+  private constructor(deps: DefinedNetworksDeps) {
+    this.#deps = deps;
+    this.#networks.set(deps.default.definition.id, deps.default);
+  }
+
+  static async open(deps: DefinedNetworksDeps): Promise<DefinedNetworks> {
+    const networks = new DefinedNetworks(deps);
+    const records = [...(await deps.database.load(kind)).values()] as NetworkDefinition[];
+    for (const definition of records.toSorted((a, b) => (a.created < b.created ? -1 : 1)))
+      networks.#networks.set(definition.id, new BridgeNetwork(definition, deps));
+    return networks;
+  }
+
+  /** The default one first. */
+  get all(): readonly BridgeNetwork[] {
+    return [...this.#networks.values()];
+  }
+
+  get own(): readonly BridgeNetwork[] {
+    return this.all.slice(1);
+  }
+
+  byId(id: string): BridgeNetwork | undefined {
+    return this.#networks.get(id);
+  }
+
+  /** The name and the subnets are this one's from now on, in memory; `save` makes it durable. */
+  define(request: NetworkRequest): BridgeNetwork {
+    const networks = this.all.map(({ definition }) => definition);
+    const definition = define(request, {
+      networks,
+      pool: () => this.#freePool(networks),
+      pool6: () => this.#freePool6(networks),
+      interfaces: interfaceNames,
+    });
+    const network = new BridgeNetwork(definition, this.#deps);
+    this.#networks.set(definition.id, network);
+    return network;
+  }
+
+  async save({ definition }: BridgeNetwork): Promise<void> {
+    await this.#deps.database.write([{ kind, key: definition.id, value: definition }]);
+  }
+
+  /** Nobody finds it from now on. */
+  hide({ definition }: BridgeNetwork): void {
+    this.#networks.delete(definition.id);
+  }
+
+  unhide(network: BridgeNetwork): void {
+    this.#networks.set(network.definition.id, network);
+  }
+
+  async delete({ definition }: BridgeNetwork): Promise<void> {
+    await this.#deps.database.write([{ kind, key: definition.id, value: undefined }]);
+  }
+
+  #freePool(networks: readonly NetworkDefinition[]): Subnet {
+    const subnets = networks.flatMap(({ configs }) =>
+      configs.flatMap(({ subnet }) => (isV4(subnet) ? [parseSubnet(subnet)] : [])),
+    );
+    const servers = hostServers(this.#deps.resolvConf).flatMap((server): Subnet[] => {
+      const base = parseAddress(server);
+      return base === undefined ? [] : [{ base, prefixLength: 32 }];
+    });
+    return choosePool(subnets, [...hostRoutes(), ...servers]);
+  }
+
+  /** RFC 4193: a prefix of this host's own, always the same, and the first /64 in it that is free. */
+  #freePool6(networks: readonly NetworkDefinition[]): Subnet6 {
+    const taken = networks.flatMap(({ configs }) =>
+      configs.flatMap(({ subnet }) => (isV4(subnet) ? [] : (parseSubnet6(subnet) ?? []))),
+    );
+    const { id } = this.#deps.default.definition;
+    const global = BigInt(`0xfd${createHash('sha256').update(id).digest('hex').slice(0, 10)}`) << 80n;
+    for (let number = 0n; number < 65_536n; number++) {
+      const pool = { base: global | (number << 64n), prefixLength: 64 };
+      if (!taken.some((subnet) => overlap6(subnet, pool))) return pool;
+    }
+    throw new EngineError('invalid', 'all predefined address pools have been fully subnetted');
+  }
+}

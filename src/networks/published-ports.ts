@@ -1,0 +1,85 @@
+import { messageOf } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import { targetOf } from './endpoints.ts';
+import { ephemeralPorts, hasIpv6 } from './host-facts.ts';
+import type { Kernel } from './kernel.ts';
+import type { NetworkHelper } from './network-helper.ts';
+import type { Endpoint, PortRequest, PublishedPort } from './networks.ts';
+import { findPortOwner } from './port-owner.ts';
+import { Ports } from './ports.ts';
+import { renderPorts } from './ruleset.ts';
+
+export interface PublishedPortsDeps {
+  readonly kernel: Kernel;
+  readonly helper: NetworkHelper;
+  readonly table: string;
+  /** The whole table, as the records have it now. */
+  readonly wholeTable: () => string;
+  readonly log: Log;
+}
+
+/** Published ports in all their places: what is taken on this host, held by the helper, translated by the kernel. */
+export class PublishedPorts {
+  readonly #deps: PublishedPortsDeps;
+  readonly #ports = new Ports();
+
+  constructor(deps: PublishedPortsDeps) {
+    this.#deps = deps;
+  }
+
+  /** Taken and held; what `translate` does is still to do. Ports without an address of the host get `binding`. */
+  async hold(endpoint: Endpoint, requests: readonly PortRequest[], binding: string): Promise<readonly PublishedPort[]> {
+    if (requests.length === 0) return [];
+    const { containerId } = endpoint;
+    const target = targetOf(endpoint);
+    const bound = requests.map((request) => ({ ...request, hostAddress: request.hostAddress || binding }));
+    return this.#ports.publish(containerId, target, bound, {
+      ephemeral: ephemeralPorts,
+      ipv6: hasIpv6,
+      hold: (ports) => this.#deps.helper.hold({ owner: containerId, target, ports }),
+      ownerOf: findPortOwner,
+    });
+  }
+
+  async release(containerId: string, ports: readonly PublishedPort[]): Promise<void> {
+    if (ports.length === 0) return;
+    try {
+      await this.#deps.helper.release(containerId);
+    } finally {
+      this.#ports.release(containerId, ports);
+    }
+  }
+
+  /** Those of an endpoint that was there before this engine. */
+  claim({ containerId, ports }: Endpoint): void {
+    this.#ports.claim(containerId, ports);
+  }
+
+  /**
+   * One transaction for an endpoint's ports. The records say already what it wants: when it is refused, because the table
+   * is not as we left it, the whole table is written from them.
+   */
+  translate(verb: 'add' | 'delete', endpoint: Endpoint): Promise<void> {
+    return this.#apply(renderPorts(verb, this.#deps.table, endpoint), endpoint);
+  }
+
+  /** The same ports of the host lead to another endpoint of the same container. */
+  async move(from: Endpoint, to: Endpoint): Promise<void> {
+    if (to.ports.length === 0) return;
+    const { table, helper } = this.#deps;
+    await helper.hold({ owner: to.containerId, target: targetOf(to), ports: to.ports });
+    await this.#apply(renderPorts('delete', table, from) + renderPorts('add', table, to), to);
+  }
+
+  async #apply(script: string, { address, ports }: Endpoint): Promise<void> {
+    if (script === '') return;
+    const { kernel, log, wholeTable } = this.#deps;
+    try {
+      await kernel.call('rules', { script });
+    } catch (error) {
+      log.warn('the nftables table is not as it was left and is written anew', { reason: messageOf(error) });
+      await kernel.call('rules', { script: wholeTable() });
+    }
+    if (ports.some(({ protocol }) => protocol === 'udp')) await kernel.call('forget', { address, ports });
+  }
+}
