@@ -12,6 +12,8 @@ export class BridgeNetwork {
   readonly addresses6: AddressPool6 | undefined;
   /** Containers that are in it or come into it: it is not removed while there are any. */
   readonly users = new Set<string>();
+  /** Its bridge was asked for, and is to be kept. */
+  made = true;
 
   constructor(
     definition: NetworkDefinition,

@@ -57,6 +57,7 @@ export class DefinedNetworks {
       interfaces: interfaceNames,
     });
     const network = new BridgeNetwork(definition, this.#deps);
+    network.made = false;
     this.#networks.set(definition.id, network);
     return network;
   }

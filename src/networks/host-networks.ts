@@ -181,6 +181,7 @@ export class HostNetworks implements Networks {
     const script = before ? renderBridge('add', this.#deps.config.table, bridge) : '';
     undo.defer(() => this.#removeBridge(network));
     await this.#kernel.call('addBridge', { bridge, script });
+    network.made = true;
     if (this.#defined.own.length === 1) await this.#applyFirewalls(true);
     undo.move();
     this.#emit('create', definition);
@@ -578,7 +579,8 @@ export class HostNetworks implements Networks {
   /** Every bridge, with the host's ends that belong to it. */
   #bridgePorts(): readonly BridgePorts[] {
     const endpoints = Map.groupBy(this.#endpoints(), ({ networkId }) => networkId);
-    return this.#defined.all.map((network) => {
+    const made = this.#defined.all.filter((network) => network.made);
+    return made.map((network) => {
       const ids = (endpoints.get(network.definition.id) ?? []).map(({ id }) => id);
       const ahead = network === this.#default ? this.#places.ahead : [];
       return { bridge: network.bridge, veths: [...ids, ...ahead].map(vethOf) };

@@ -96,6 +96,7 @@ export class KernelState {
       this.sandboxes.attach(bridges);
     }
     if (forwardingEnabled) mended.push('ip_forward');
+    this.sandboxes.separate(bridges);
 
     const now = generation(this.#netfilter);
     if (now === this.#generation) {

@@ -50,6 +50,7 @@ export class Sandboxes implements Disposable {
   readonly #bridges = new Map<string, number>();
   /** Bridges that were made, or made again, and whose ports were not attached since. */
   readonly #bare = new Set<string>();
+  #rulesSeparate = seesBridged();
 
   constructor(netlink: Netlink) {
     this.#netlink = netlink;
@@ -114,7 +115,7 @@ export class Sandboxes implements Disposable {
         using inside = this.#netlink.open(NETLINK_ROUTE);
         inside.request(routeRequests.linkUp(1));
         for (const [at, wiring] of wirings.entries()) this.#wire(inside, wiring, masters[at]!);
-        this.#setRoutes(inside, routes);
+        this.#setRoutes(inside, routes, { fresh: true });
         setSysctls(sysctls);
       });
       for (const { veth, bridge } of wirings) this.#setPort(veth, bridge);
@@ -192,9 +193,10 @@ export class Sandboxes implements Disposable {
   }
 
   /** A route that stands is put in the place of the other at once: connections go on. */
-  #setRoutes(inside: NetlinkSocket, routes: DefaultRoutes): void {
+  #setRoutes(inside: NetlinkSocket, routes: DefaultRoutes, { fresh = false } = {}): void {
     for (const family of ['ipv4', 'ipv6'] as const) {
       const wanted = routes[family];
+      if (fresh && !wanted) continue;
       const index = wanted && find(inside, wanted.interface)?.index;
       try {
         inside.request(
@@ -211,7 +213,18 @@ export class Sandboxes implements Disposable {
 
   #setPort(veth: string, { icc }: BridgeSpec): void {
     const index = this.#find(veth)?.index;
-    if (index !== undefined) this.#route.request(routeRequests.hairpin(index, { isolated: !icc }));
+    if (index !== undefined) this.#route.request(routeRequests.port(index, { isolated: !icc && !seesBridged() }));
+  }
+
+  /**
+   * Containers that are not to reach each other: the rules see to it where they see what passes a bridge, and they know a
+   * published port from the rest. Where they do not, ports are isolated. Somebody may change that while containers run.
+   */
+  separate(all: readonly BridgePorts[]): void {
+    const rules = seesBridged();
+    if (rules === this.#rulesSeparate) return;
+    this.#rulesSeparate = rules;
+    for (const { bridge, veths } of all) if (!bridge.icc) for (const veth of veths) this.#setPort(veth, bridge);
   }
 
   #deleteLink(name: string): void {
@@ -343,6 +356,19 @@ function find(socket: NetlinkSocket, name: string): Link | undefined {
     if (codeOf(error) === 'ENODEV') return undefined;
     throw error;
   }
+}
+
+/** br_netfilter: frames between ports of a bridge pass the rules too. */
+function seesBridged(): boolean {
+  const calls = (family: string) => {
+    try {
+      return readFileSync(`/proc/sys/net/bridge/bridge-nf-call-${family}tables`, 'utf8').trim() === '1';
+    } catch {
+      // Not loaded.
+      return false;
+    }
+  };
+  return calls('ip') && calls('ip6');
 }
 
 function setSysctls(sysctls: Readonly<Record<string, string>>): void {

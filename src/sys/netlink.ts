@@ -163,7 +163,7 @@ export const routeRequests = {
    * A frame may leave by the port it came from: a container that reaches itself through its published port. An isolated
    * port exchanges no frames with other isolated ones.
    */
-  hairpin: (index: number, { isolated = false } = {}): NetlinkRequest => ({
+  port: (index: number, { isolated }: { readonly isolated: boolean }): NetlinkRequest => ({
     type: nl.RTM_SETLINK,
     flags: 0,
     body: Buffer.concat([
@@ -171,7 +171,7 @@ export const routeRequests = {
       nested(
         nl.IFLA_PROTINFO,
         attribute(nl.IFLA_BRPORT_MODE, Buffer.of(1)),
-        ...(isolated ? [attribute(nl.IFLA_BRPORT_ISOLATED, Buffer.of(1))] : []),
+        attribute(nl.IFLA_BRPORT_ISOLATED, Buffer.of(isolated ? 1 : 0)),
       ),
     ]),
     subject: `bridge port ${index}`,

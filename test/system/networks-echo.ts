@@ -9,7 +9,7 @@ for (const port of process.argv.slice(2).map(Number)) {
     client.on('error', () => {});
     client.write(`from ${plain(client.remoteAddress)}\n`);
     client.pipe(client);
-  }).listen(port, '0.0.0.0');
+  }).listen(port);
   const socket = createSocket('udp4');
   socket.on('message', (data, from) => socket.send(`from ${from.address}\n${data}`, from.port, from.address));
   socket.bind(port);

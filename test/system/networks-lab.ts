@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createLog } from '../../src/base/log.ts';
+import type { NetworkRequest } from '../../src/networks/definition.ts';
 import {
   defaultNetworksConfig,
   HostNetworks,
@@ -147,6 +148,41 @@ export class Lab implements AsyncDisposable {
     ];
     const [command = '', ...rest] = args;
     return spawnSync(command, rest, { encoding: 'utf8', timeout: 10_000 }).stdout;
+  }
+
+  /** What the name server of a container says: the code and the answers, `0 10.0.0.2`; '' when it does not answer. */
+  resolve(container: { readonly path: string }, name: string, type = 'A', transport = 'udp'): string {
+    const script = fileURLToPath(new URL('./networks-resolve.ts', import.meta.url));
+    const args = [`--net=${container.path}`, process.execPath, script, name, type, transport];
+    return spawnSync('nsenter', args, { encoding: 'utf8', timeout: 10_000 }).stdout;
+  }
+
+  /** A name server at an address of this machine; gives the names that it was asked for so far. */
+  async nameServer(address: string, ...zone: readonly string[]): Promise<() => readonly string[]> {
+    const script = fileURLToPath(new URL('./networks-resolve.ts', import.meta.url));
+    const child = this.start(process.execPath, [script, 'serve', address, ...zone]);
+    let said = '';
+    child.stdout?.on('data', (data: Buffer) => {
+      said += data;
+    });
+    await until(10_000, () => said.startsWith('serving\n'));
+    return () => said.split('\n').slice(1, -1);
+  }
+
+  /** A network as the API would make it of `docker network create NAME`. */
+  network(name: string, more: Partial<NetworkRequest> = {}): NetworkRequest {
+    return {
+      name,
+      driver: 'bridge',
+      internal: false,
+      attachable: false,
+      ipv4: true,
+      ipv6: false,
+      labels: {},
+      options: {},
+      ipam: { driver: 'default', options: undefined, configs: [] },
+      ...more,
+    };
   }
 
   /** A connection that stays: gives the number of answers so far, or -1 once it has ended. */
