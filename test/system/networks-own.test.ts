@@ -35,6 +35,7 @@ describe("networks of one's own", () => {
   });
 
   after(async () => {
+    for (const { id } of [web, db]) await networks.close(id).catch(() => {});
     await networks[Symbol.asyncDispose]();
     await lab[Symbol.asyncDispose]();
   });
