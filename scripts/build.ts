@@ -20,6 +20,9 @@ const entries = ['daemon/main', ...findEntries()];
 /** Commands that bring half the engine along: files of their own, loaded when they are asked for. */
 const heavyCommands = ['cli/commands/engine', 'cli/commands/quickstart', 'cli/commands/doctor'];
 
+/** Commands that are not for every minute: a file of its own each, with all that it needs. */
+const rareCommands = ['cli/commands/why'];
+
 const outputName = (name: string) => name.replaceAll('/', '-');
 const named = (names: readonly string[]) =>
   Object.fromEntries(names.map((name) => [outputName(name), `src/${name}.ts`]));
@@ -115,7 +118,9 @@ try {
     chunkNames: 'chunk-[hash]',
   });
   // The daily commands are one file: opening a dozen chunks costs more than compiling what one command does not use.
-  await build({ ...common, entryPoints: named(['cli/main']), plugins: [leaveOut(heavyCommands)] });
+  const apart = [...heavyCommands, ...rareCommands];
+  await build({ ...common, entryPoints: named(['cli/main']), plugins: [builtinsAsObjects, leaveOut(apart)] });
+  await build({ ...common, entryPoints: named(rareCommands), plugins: [builtinsAsObjects, leaveOut(apart)] });
   await cp(`${root}src/runtime/monitor.c`, `${staging}/monitor.c`);
   await writeFile(`${staging}/built`, '');
   // `dist` is a link that is swapped: an engine that runs from an earlier build still finds its chunks.

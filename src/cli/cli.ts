@@ -18,6 +18,10 @@ const commands: Readonly<Record<string, Entry>> = {
     load: async () => (await import('./commands/run.ts')).run,
   },
   ps: { about: 'list containers', load: async () => (await import('./commands/ps.ts')).ps },
+  why: {
+    about: 'say why a container is in the state that it is in, and what to try',
+    load: async () => (await import('./commands/why.ts')).why,
+  },
   logs: { about: "show a container's output", load: async () => (await import('./commands/logs.ts')).logs },
   exec: { about: 'run a command in a running container', load: async () => (await import('./commands/exec.ts')).exec },
   start: { about: 'start stopped containers', load: async () => (await import('./commands/lifecycle.ts')).start },

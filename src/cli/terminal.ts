@@ -1,9 +1,18 @@
-/**
- * What came from containers, images and registries is text, never a command to the terminal (S28): control characters go,
- * except newline and tab.
- */
+/** Sequences that begin with ESC, or with its short form of one byte: CSI; OSC, DCS and their like with their text; all others. */
+const sequences =
+  /(?:\u001b\[|\u009b)[0-?]*[ -/]*[@-~]?|(?:\u001b[\]PX^_]|[\u0090\u0098\u009d-\u009f])[^\u0007\u001b\u009c\n]*(?:\u0007|\u001b\\|\u009c)?|\u001b[ -/]*[0-~]?/g;
+
+/** Control characters but newline and tab, and the marks that make a terminal show letters in another order. */
+const controls = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
+/** What came from containers, images and registries is text, never a command to the terminal (S28). */
 export function plain(text: string): string {
-  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '');
+  return text.replace(sequences, '').replace(controls, '');
+}
+
+/** The same for what stands on one line. */
+export function plainLine(text: string): string {
+  return plain(text.replace(/[\n\t]+/g, ' '));
 }
 
 /** NO_COLOR is honoured, and nothing is coloured that is not read on a terminal. */
@@ -25,7 +34,7 @@ export function printError(message: string, hint?: string): void {
 
 /** Columns as wide as their widest cell; the last one is not padded. Nothing is cut: pipes and people both want it all. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const all = [head, ...rows].map((row) => row.map(plain));
+  const all = [head, ...rows].map((row) => row.map(plainLine));
   const widths = head.map((_, column) => Math.max(...all.map((row) => row[column]!.length)));
   const line = (row: readonly string[]) =>
     row.map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(widths[column]! + 3))).join('');
@@ -42,4 +51,12 @@ export function humanBytes(bytes: number): string {
     unit++;
   }
   return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}
+
+/** `512 MiB`: memory is asked for in powers of 1,024. */
+export function humanMemory(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  const unit = bytes < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(bytes) / 10));
+  const value = bytes / 1024 ** unit;
+  return `${Number.isInteger(value) || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }

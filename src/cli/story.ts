@@ -1,0 +1,242 @@
+import { adviceFor } from './advice.ts';
+import type { ContainerInfo } from './container-info.ts';
+import { type Ending, endingOf, milliseconds, type PastEvent, pastExits } from './history.ts';
+import { humanMemory } from './terminal.ts';
+import { clock, count, exitMeaning, exitWord, moment, signalName, signalOf, span } from './words.ts';
+
+export interface StoryFacts {
+  readonly container: ContainerInfo;
+  /** Of this container, oldest first. */
+  readonly events: readonly PastEvent[];
+  /** The last lines that it wrote; undefined when they cannot be had. */
+  readonly log: readonly string[] | undefined;
+  /** Bytes that it uses now, where the engine tells. */
+  readonly memory: number | undefined;
+  readonly now: number;
+}
+
+/** Why a container is in the state that it is in. */
+export interface Story {
+  readonly name: string;
+  readonly state: string;
+  readonly headline: string;
+  readonly facts: readonly { readonly label: string; readonly text: string }[];
+  readonly log: readonly string[] | undefined;
+  readonly events: readonly { readonly at: string; readonly what: string }[];
+  /** What to try next: commands, or sentences. */
+  readonly advice: readonly string[];
+}
+
+const shownEvents = 12;
+/** They say nothing of why. */
+const dull = /^(attach|detach|resize|top)$/;
+
+export function tell({ container, events, log, memory, now }: StoryFacts): Story {
+  const name = container.Name.slice(1);
+  const ending = endingOf(container.State, events);
+  const facts = [
+    ...endFacts(container, ending, events),
+    ...timeFacts(container, now),
+    ...exitFacts(container, ending),
+    ...[restartFact(container, ending, now)],
+    ...healthFacts(container),
+    ...memoryFacts(container, memory),
+    ...pastFacts(container, events),
+  ].map(([label, text]) => ({ label, text }));
+  return {
+    name,
+    state: container.State.Status,
+    headline: headline(container, ending, now),
+    facts,
+    log,
+    events: events
+      .filter(({ Action }) => !dull.test(Action))
+      .slice(-shownEvents)
+      .map((event) => ({ at: new Date(milliseconds(event)).toISOString(), what: eventWords(event) })),
+    advice: adviceFor(container, ending),
+  };
+}
+
+type Fact = readonly [label: string, text: string];
+
+function headline({ Name, State, RestartCount }: ContainerInfo, ending: Ending, now: number): string {
+  const name = Name.slice(1);
+  const started = moment(State.StartedAt);
+  const finished = moment(State.FinishedAt);
+  const ago = (at: number | undefined) => (at === undefined ? '' : ` ${span(now - at)} ago`);
+  switch (State.Status) {
+    case 'running':
+      return [
+        `${name} runs since ${started === undefined ? 'just now' : clock(started)}, for ${span(now - (started ?? now))}`,
+        ...(State.Health && State.Health.Status !== 'none' ? [State.Health.Status] : []),
+        ...(RestartCount > 0 ? [count(RestartCount, 'restart')] : []),
+      ].join(', ');
+    case 'paused':
+      return `${name} is paused: its processes are frozen until somebody lets them go on`;
+    case 'created':
+      return ending.by === 'start' ? `${name} could not be started` : `${name} was created and never started`;
+    case 'restarting':
+      return `${name} ended${ago(finished)} (${cause(State.ExitCode, ending)}) and waits for its next start`;
+    case 'removing':
+      return `${name} is being removed`;
+    default:
+      return ending.by === 'start'
+        ? `${name} could not be started again`
+        : `${name} ended${ago(finished)}: ${cause(State.ExitCode, ending)}`;
+  }
+}
+
+function cause(code: number, ending: Ending): string {
+  switch (ending.by) {
+    case 'memory':
+      return `out of memory, exit code ${code}`;
+    case 'client':
+      return `${ending.how === 'stop' ? 'stopped' : 'killed'} by a client, exit code ${code}`;
+    case 'start':
+      return 'it could not be started';
+    default: {
+      const word = exitWord(code);
+      return code === 0 ? 'done, exit code 0' : `exit code ${code}${word ? `, ${word}` : ''}`;
+    }
+  }
+}
+
+function endFacts({ State, HostConfig }: ContainerInfo, ending: Ending, events: readonly PastEvent[]): Fact[] {
+  switch (ending.by) {
+    case 'nothing':
+      return [];
+    case 'memory':
+      return [
+        [
+          'ended by',
+          HostConfig.Memory > 0
+            ? `the kernel: its processes needed more than its limit of ${humanMemory(HostConfig.Memory)} of memory${swapWords(HostConfig)}`
+            : 'the kernel: this machine had no memory left, and the container has no limit of its own',
+        ],
+      ];
+    case 'start':
+      return [['the error', ending.error]];
+    case 'client': {
+      const died = events.findLast(({ Action }) => Action === 'die');
+      const signals = ending.sent.map(({ signal, at }) => `${signalName(signal)} at ${clock(at)}`).join(', then ');
+      const forced =
+        ending.how === 'stop' && ending.sent.length > 1 && signalOf(State.ExitCode) === 9
+          ? `: it did not end within ${span(ending.sent.at(-1)!.at - ending.sent[0]!.at)}`
+          : '';
+      const late = died ? milliseconds(died) - ending.sent.at(-1)!.at : 0;
+      return [
+        [
+          'ended by',
+          `a client of the engine (as docker ${ending.how} does): ${signals}${forced}${late > 1000 ? `, and it took ${span(late)} to end` : ''}`,
+        ],
+      ];
+    }
+    case 'signal':
+      return [
+        [
+          'ended by',
+          ending.remembered
+            ? `${signalName(ending.signal)}, which no client sent: a fault of the program, a process beside it, or somebody on this machine`
+            : `${signalName(ending.signal)}; who sent it is not known, the engine was started again since`,
+        ],
+      ];
+    case 'itself':
+      return [['ended by', 'itself: its program returned, nobody stopped it']];
+  }
+}
+
+function swapWords({ Memory, MemorySwap }: ContainerInfo['HostConfig']): string {
+  if (MemorySwap < 0) return ' and all swap';
+  return MemorySwap > Memory ? ` and ${humanMemory(MemorySwap - Memory)} of swap` : '';
+}
+
+function timeFacts({ State, Created }: ContainerInfo, now: number): Fact[] {
+  const started = moment(State.StartedAt);
+  const finished = moment(State.FinishedAt);
+  if (started === undefined) return [['created', clock(moment(Created) ?? now)]];
+  if (State.Status === 'running' || State.Status === 'paused') return [['started', clock(started)]];
+  if (finished === undefined || finished < started) return [['started', clock(started)]];
+  return [['ran', `${span(finished - started)}, from ${clock(started)} to ${clock(finished)}`]];
+}
+
+function exitFacts({ State, Path, Args }: ContainerInfo, ending: Ending): Fact[] {
+  if (ending.by === 'nothing') return [];
+  return [
+    ['exit code', `${State.ExitCode}: ${exitMeaning(State.ExitCode)}`],
+    ['command', [Path, ...Args].join(' ')],
+  ];
+}
+
+const shortestWait = 100;
+const longestWait = 60_000;
+
+function restartFact(container: ContainerInfo, ending: Ending, now: number): Fact {
+  const { State, RestartCount, HostConfig } = container;
+  const { Name: policy, MaximumRetryCount: most } = HostConfig.RestartPolicy;
+  const words = [
+    policy === 'no' || policy === '' ? 'never (policy no)' : `policy ${policy}${most > 0 ? `:${most}` : ''}`,
+  ];
+  if (RestartCount > 0) words.push(`restarted ${count(RestartCount, 'time')}${most > 0 ? ` of ${most}` : ''}`);
+  if (State.Status === 'restarting') words.push(nextAttempt(container, now));
+  else if (policy !== 'no' && policy !== '' && State.Status === 'exited') {
+    if (ending.by === 'client') words.push('not started again: a client ended it');
+    else if (policy === 'on-failure' && State.ExitCode === 0) words.push('not started again: it ended with success');
+    else if (most > 0 && RestartCount >= most) words.push('given up');
+    else if (ending.by === 'start') words.push('not started again: the start itself failed');
+  }
+  return ['restarts', words.join(', ')];
+}
+
+/** By the engine's own rule: 0.1 s, doubled with each try up to a minute; from the beginning when it ran for 10 s. */
+function nextAttempt({ State, RestartCount }: ContainerInfo, now: number): string {
+  const started = moment(State.StartedAt) ?? now;
+  const finished = moment(State.FinishedAt) ?? now;
+  const wait =
+    finished - started >= 10_000
+      ? shortestWait
+      : Math.min(longestWait, shortestWait * 2 ** Math.min(Math.max(RestartCount - 1, 0), 20));
+  const left = finished + wait - now;
+  return left > 0 ? `next start in ${span(Math.max(left, 1000))}` : 'next start at any moment';
+}
+
+function healthFacts({ State }: ContainerInfo): Fact[] {
+  const { Health: health } = State;
+  if (!health || health.Status === 'none') return [];
+  const last = health.Log?.at(-1);
+  const failing = health.FailingStreak > 0 ? `, failed ${count(health.FailingStreak, 'time')} in a row` : '';
+  const said = last?.Output.trim();
+  return [
+    ['health', `${health.Status}${failing}`],
+    ...(last && said ? [['last check', `exit code ${last.ExitCode}: ${said.split('\n').at(-1)}`] satisfies Fact] : []),
+  ];
+}
+
+function memoryFacts({ HostConfig }: ContainerInfo, memory: number | undefined): Fact[] {
+  if (memory === undefined) return [];
+  const { Memory: limit } = HostConfig;
+  const share = limit > 0 ? ` of ${humanMemory(limit)} (${Math.round((memory / limit) * 100)} %)` : '';
+  return [['memory', `${humanMemory(memory)}${share}`]];
+}
+
+function pastFacts({ State }: ContainerInfo, events: readonly PastEvent[]): Fact[] {
+  const exits = pastExits(events);
+  const before = State.Status === 'exited' || State.Status === 'restarting' ? exits.slice(0, -1) : exits;
+  if (before.length === 0) return [];
+  const codes = before.slice(-8).map(({ code }) => code);
+  return [
+    [
+      'before',
+      `ended ${count(before.length, 'time')} since ${clock(before[0]!.at)}, exit ${codes.length === 1 ? 'code' : 'codes'} ${codes.join(', ')}`,
+    ],
+  ];
+}
+
+function eventWords({ Action, Actor: { Attributes } }: PastEvent): string {
+  if (Action === 'die')
+    return `ended, exit code ${Attributes['exitCode']}${Attributes['execDuration'] ? ` after ${count(Number(Attributes['execDuration']), 'second')}` : ''}`;
+  if (Action === 'kill') return `a client sent ${signalName(Number(Attributes['signal']))}`;
+  if (Action === 'oom') return 'out of memory';
+  if (Action === 'rename') return `renamed from ${Attributes['oldName'] ?? '?'}`;
+  if (Action === 'exec_die') return `exec ended, exit code ${Attributes['exitCode']}`;
+  return Action;
+}
