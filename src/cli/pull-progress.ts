@@ -11,8 +11,16 @@ interface Line {
   readonly progressDetail?: { readonly current?: number; readonly total?: number };
 }
 
+export interface Pulled {
+  readonly image: string;
+  /** What is here already was not fetched. */
+  readonly upToDate: boolean;
+  readonly layers: number;
+  readonly seconds: number;
+}
+
 /** Pulls and shows one line that moves: bytes, rate, layers. Where nobody watches, only the end. */
-export async function pullImage(client: EngineClient, name: string, platform: string | undefined): Promise<void> {
+export async function pullImage(client: EngineClient, name: string, platform: string | undefined): Promise<Pulled> {
   const from = performance.now();
   const layers = new Map<string, { current: number; total: number; done: boolean }>();
   let last = '';
@@ -42,11 +50,13 @@ export async function pullImage(client: EngineClient, name: string, platform: st
       `\r\x1b[K↓ ${plain(name)}  ${humanBytes(bytes)}  ${humanBytes(bytes / ((shown - from) / 1000))}/s  ${all.filter(({ done }) => done).length}/${all.length} layers`,
     );
   }
-  const seconds = ((performance.now() - from) / 1000).toFixed(1);
+  const seconds = (performance.now() - from) / 1000;
+  const upToDate = /up to date/.test(last);
   if (live) process.stderr.write('\r\x1b[K');
   process.stderr.write(
-    `${paint('green', '✓', process.stderr)} ${plain(name)} ${/up to date/.test(last) ? 'is up to date' : 'pulled'}  ${layers.size} layers in ${seconds} s\n`,
+    `${paint('green', '✓', process.stderr)} ${plain(name)} ${upToDate ? 'is up to date' : 'pulled'}  ${layers.size} layers in ${seconds.toFixed(1)} s\n`,
   );
+  return { image: name, upToDate, layers: layers.size, seconds };
 }
 
 /** `name:tag` or `name@digest` taken apart, with `latest` where there is neither: the API would pull every tag. */

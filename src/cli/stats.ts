@@ -1,13 +1,20 @@
 import { type EngineClient, ResponseError } from '../client/client.ts';
+import { moment } from './words.ts';
 
 /** What commands read of `GET /containers/{id}/stats`. */
 interface Stats {
   readonly read: string;
-  readonly cpu_stats?: { readonly cpu_usage?: { readonly total_usage?: number } };
+  readonly preread?: string;
+  readonly cpu_stats?: CpuStats;
+  readonly precpu_stats?: CpuStats;
   readonly memory_stats?: {
     readonly usage?: number;
     readonly stats?: Readonly<Record<string, number>>;
   };
+}
+
+interface CpuStats {
+  readonly cpu_usage?: { readonly total_usage?: number };
 }
 
 export interface Usage {
@@ -15,6 +22,8 @@ export interface Usage {
   readonly at: number;
   /** Nanoseconds of processor time so far. */
   readonly cpu: number;
+  /** The look before, where the engine keeps one. */
+  readonly before: { readonly at: number; readonly cpu: number } | undefined;
   /** Bytes, without what the kernel can take back at once, as `docker stats` counts. */
   readonly memory: number;
 }
@@ -27,9 +36,12 @@ export async function usageOf(client: EngineClient, id: string): Promise<Usage |
     });
     const { usage = 0, stats: parts = {} } = stats.memory_stats ?? {};
     const cache = parts['total_inactive_file'] ?? parts['inactive_file'] ?? 0;
+    const before = moment(stats.preread ?? '');
+    const cpuBefore = stats.precpu_stats?.cpu_usage?.total_usage ?? 0;
     return {
       at: Date.parse(stats.read),
       cpu: stats.cpu_stats?.cpu_usage?.total_usage ?? 0,
+      before: before !== undefined && cpuBefore > 0 ? { at: before, cpu: cpuBefore } : undefined,
       memory: cache < usage ? usage - cache : usage,
     };
   } catch (error) {
@@ -39,7 +51,7 @@ export async function usageOf(client: EngineClient, id: string): Promise<Usage |
 }
 
 /** Per cent of one processor between two looks; undefined when they are too near to say. */
-export function cpuShare(before: Usage, after: Usage): number | undefined {
+export function cpuShare(before: Pick<Usage, 'at' | 'cpu'>, after: Usage): number | undefined {
   const elapsed = after.at - before.at;
   return elapsed > 10 ? Math.max(0, (after.cpu - before.cpu) / 1e6 / elapsed) * 100 : undefined;
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { humanBytes, humanMemory, plain, plainLine, table } from './terminal.ts';
+import { humanBytes, humanMemory, PlainOutput, plain, plainLine, table } from './terminal.ts';
 
 test('whole escape sequences go, not only their first byte; text, newlines and tabs stay', () => {
   for (const [given, left] of [
@@ -33,4 +33,21 @@ test('sizes on disk in powers of 1,000, memory in powers of 1,024', () => {
     [humanMemory(0), humanMemory(64 * 1024 ** 2), humanMemory(1.5 * 1024 ** 3)],
     ['0 B', '64 MiB', '1.5 GiB'],
   );
+});
+
+test('output that comes in pieces is plain whole: an escape that is cut is waited for, colours stay where they may', () => {
+  const text = 'a\x1b[31mred\x1b[0m\x1b]0;title\x07b\x1b[2Jc 大\n';
+  const bytes = Buffer.from(text);
+  for (const [colours, wanted] of [
+    [false, 'aredbc 大\n'],
+    [true, 'a\x1b[31mred\x1b[0mbc 大\n'],
+  ] as const)
+    for (let cut = 0; cut <= bytes.length; cut++) {
+      const output = new PlainOutput({ colours });
+      const said = output.push(bytes.subarray(0, cut)) + output.push(bytes.subarray(cut)) + output.end();
+      assert.equal(said, wanted, `cut at ${cut}`);
+    }
+  const endless = new PlainOutput({ colours: false });
+  assert.equal(endless.push(Buffer.from(`\x1b]${'x'.repeat(5000)}`)), '');
+  assert.equal(endless.push(Buffer.from('after\n')), 'after\n', 'it is given up in the end');
 });

@@ -15,8 +15,47 @@ export function plainLine(text: string): string {
   return plain(text.replace(/[\n\t]+/g, ' '));
 }
 
+/** A sequence that has begun and not ended yet. */
+const unfinished =
+  /(?:\u001b(?:\[[0-?]*[ -/]*|[\]PX^_][^\u0007\u001b\n]*\u001b?|[ -/]*)|[\u009b\u009d][^\u0007\u009c\n@-~]*)$/;
+const longestUnfinished = 4096;
+
+/**
+ * Output of a container as it comes, in pieces that end anywhere, made plain. With `colours` those sequences that only set
+ * colours stay.
+ */
+export class PlainOutput {
+  readonly #colours: boolean;
+  readonly #decoder = new TextDecoder();
+  #held = '';
+
+  constructor({ colours }: { readonly colours: boolean }) {
+    this.#colours = colours;
+  }
+
+  push(chunk: Uint8Array): string {
+    const text = this.#held + this.#decoder.decode(chunk, { stream: true });
+    const at = text.search(unfinished);
+    const whole = at < 0 || text.length - at > longestUnfinished ? text : text.slice(0, at);
+    this.#held = text.slice(whole.length);
+    return this.#plain(whole);
+  }
+
+  end(): string {
+    return this.#plain(this.#held + this.#decoder.decode());
+  }
+
+  #plain(text: string): string {
+    if (!this.#colours) return plain(text);
+    return text
+      .split(/(\u001b\[[\d;:]*m)/)
+      .map((part, index) => (index % 2 === 1 ? part : plain(part)))
+      .join('');
+  }
+}
+
 /** NO_COLOR is honoured, and nothing is coloured that is not read on a terminal. */
-function coloured(stream: NodeJS.WriteStream): boolean {
+export function coloured(stream: NodeJS.WriteStream): boolean {
   return stream.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== 'dumb';
 }
 
@@ -30,6 +69,11 @@ export function paint(colour: keyof typeof codes, text: string, stream: NodeJS.W
 export function printError(message: string, hint?: string): void {
   process.stderr.write(`${paint('red', 'berth:', process.stderr)} ${plain(message)}\n`);
   if (hint) process.stderr.write(`  try: ${plain(hint)}\n`);
+}
+
+/** What `--json` gives. */
+export function printJson(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
 }
 
 /** Columns as wide as their widest cell; the last one is not padded. Nothing is cut: pipes and people both want it all. */

@@ -254,7 +254,7 @@ describe('the berth command with an engine', () => {
     assert.equal(berth(env, ['exec', 'web', 'nosuch']).status, 127);
     assert.equal(berth(env, ['stop', '-t', '0', 'web']).stdout, 'web\n');
     assert.equal(berth(env, ['ps', '-q']).stdout, '');
-    assert.match(berth(env, ['ps', '-a']).stdout, /^web +exited \(143\)/m);
+    assert.match(berth(env, ['ps', '-a']).stdout, /^web +exited \((143: terminated|137: killed)\)/m);
     assert.equal(berth(env, ['start', 'web']).status, 0);
     const info = JSON.parse(berth(env, ['inspect', 'web']).stdout);
     assert.equal(info[0].HostConfig.PidsLimit, 4096);
@@ -264,6 +264,41 @@ describe('the berth command with an engine', () => {
     assert.equal(berth(env, ['rm', '-f', 'web', 'nosuch']).status, 1);
     assert.equal(berth(env, ['ps', '-aq']).stdout, '');
     assert.match(berth(env, ['logs', 'web']).stderr, /No such container: web/);
+  });
+
+  test('what is printed is JSON where that is asked for, and no escape of a container reaches a terminal', () => {
+    const web = JSON.parse(
+      berth(env, [
+        'run',
+        '-d',
+        '--json',
+        '--name',
+        'web',
+        '-p',
+        '8081:80',
+        'bb:1',
+        'sh',
+        '-c',
+        'printf "\\033]0;evil\\007\\033[31mred\\n"; exec sleep 60',
+      ]).stdout,
+    );
+    assert.deepEqual([web.name, web.ports['80/tcp'][0].HostPort], ['web', '8081']);
+    assert.deepEqual(JSON.parse(berth(env, ['images', '--json']).stdout).length, 1);
+    assert.equal(berth(env, ['logs', 'web']).stdout, 'red\n');
+    assert.equal(berth(env, ['logs', '--raw', 'web']).stdout, '\x1b]0;evil\x07\x1b[31mred\n');
+    const line = JSON.parse(berth(env, ['logs', '--json', 'web']).stdout);
+    assert.deepEqual([line.stream, line.text], ['stdout', '\x1b]0;evil\x07\x1b[31mred']);
+    const gone = berth(env, ['rm', '-f', '--json', 'web', 'nosuch']);
+    assert.equal(gone.status, 1);
+    assert.deepEqual(JSON.parse(gone.stdout), [
+      { container: 'web', done: true },
+      { container: 'nosuch', done: false, error: 'No such container: nosuch' },
+    ]);
+    berth(env, ['tag', 'bb:1', 'other']);
+    assert.match(JSON.parse(berth(env, ['rmi', '--json', 'other']).stdout)[0].Untagged, /other:latest/);
+    assert.deepEqual(JSON.parse(berth(env, ['load', '--json', '-i', busyboxArchive({ name: 'bb:1' })]).stdout), [
+      { image: 'bb:1' },
+    ]);
   });
 
   test('version and doctor', () => {

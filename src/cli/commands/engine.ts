@@ -8,14 +8,14 @@ import { longestShutdown } from '../../daemon/machine-shutdown.ts';
 import { type Command, didYouMean, type Parsed, UsageError } from '../command.ts';
 import { engineConfig, engineOptions } from '../engine-config.ts';
 import { engineNodeFlags, engineStatus, startInBackground, stopEngine } from '../engine-process.ts';
-import { plain } from '../terminal.ts';
+import { plain, printJson } from '../terminal.ts';
 
 /** `berth engine [start|stop|status|install]`; without a word it runs in the foreground, as a service manager wants it. */
 export const engine: Command = {
   usage: 'engine [start | stop | restart | status | install] [OPTIONS]',
   about:
     'Runs the engine in the foreground; start, stop and status run it in the background where there is no systemd;\ninstall writes a systemd unit. Stopping the engine never stops a container.',
-  options: { ...engineOptions },
+  options: { ...engineOptions, json: { about: 'of start, stop, restart and status: the state as JSON' } },
   operands: { least: 0, most: 1 },
   examples: [
     'berth engine start',
@@ -26,6 +26,10 @@ export const engine: Command = {
     const [what] = parsed.operands;
     const config = engineConfig(parsed);
     const configFile = parsed.value('config');
+    const say = (text: string) => {
+      if (parsed.flag('json')) printJson({ ...engineStatus(config), root: config.root });
+      else process.stdout.write(text);
+    };
     switch (what) {
       case undefined: {
         const { runEngine } = await import('../../daemon/run.ts');
@@ -34,23 +38,21 @@ export const engine: Command = {
       case 'start': {
         const before = engineStatus(config);
         const { pid, socket } = await startInBackground(config, configFile);
-        process.stdout.write(`engine ${before.running ? 'already runs' : 'started'}: pid ${pid}, ${socket}\n`);
+        say(`engine ${before.running ? 'already runs' : 'started'}: pid ${pid}, ${socket}\n`);
         return 0;
       }
       case 'stop':
-        process.stdout.write(
-          (await stopEngine(config)) ? 'engine stopped; containers run on\n' : 'engine is not running\n',
-        );
+        say((await stopEngine(config)) ? 'engine stopped; containers run on\n' : 'engine is not running\n');
         return 0;
       case 'restart': {
         await stopEngine(config);
         const { pid, socket } = await startInBackground(config, configFile);
-        process.stdout.write(`engine restarted: pid ${pid}, ${socket}\n`);
+        say(`engine restarted: pid ${pid}, ${socket}\n`);
         return 0;
       }
       case 'status': {
         const { running, pid, socket } = engineStatus(config);
-        process.stdout.write(
+        say(
           running
             ? `engine runs: pid ${pid}, ${socket}, data in ${config.root}\n`
             : `engine is not running (data in ${config.root})\n`,

@@ -6,16 +6,20 @@ import { EngineError, messageOf } from '../../base/errors.ts';
 import { type Command, UsageError } from '../command.ts';
 import { withEngine } from '../connect.ts';
 import { splitTag } from '../pull-progress.ts';
-import { plain } from '../terminal.ts';
+import { plain, printJson } from '../terminal.ts';
 
 export const load: Command = {
   usage: 'load [-i FILE]',
   about:
     'Gets images from an archive: docker-archive or OCI layout, in any compression; from stdin when no file is named.',
-  options: { input: { short: '-i', value: 'FILE', about: 'the archive' } },
+  options: {
+    input: { short: '-i', value: 'FILE', about: 'the archive' },
+    json: { about: 'the images that came, as JSON' },
+  },
   operands: { least: 0, most: 0 },
   async run(parsed) {
     const body = await openFile(parsed.value('input'));
+    const said: string[] = [];
     await withEngine(async (client) => {
       for await (const line of client.stream<{ stream?: string; error?: string }>('POST', '/images/load', {
         query: { quiet: 1 },
@@ -23,9 +27,14 @@ export const load: Command = {
         contentType: 'application/x-tar',
       })) {
         if (line.error) throw new EngineError('invalid', line.error);
-        if (line.stream) process.stdout.write(`${plain(line.stream)}`);
+        if (line.stream && parsed.flag('json')) said.push(line.stream);
+        else if (line.stream) process.stdout.write(plain(line.stream));
       }
     });
+    if (parsed.flag('json'))
+      printJson(
+        said.flatMap((line) => /^Loaded image(?: ID)?: (.*)/.exec(line)?.[1] ?? []).map((image) => ({ image })),
+      );
     return 0;
   },
 };

@@ -1,16 +1,20 @@
 import { type Command, type Parsed, UsageError } from '../command.ts';
 import { withEngine } from '../connect.ts';
 import { pullImage, splitTag } from '../pull-progress.ts';
-import { humanBytes, plain, table } from '../terminal.ts';
+import { humanBytes, plain, printJson, table } from '../terminal.ts';
 
 export const pull: Command = {
   usage: 'pull [OPTIONS] IMAGE',
   about:
     'Gets an image from a registry; what is here already is not fetched again, what was cut goes on where it stopped.',
-  options: { platform: { value: 'OS/ARCH', about: 'which of the image’s platforms' } },
+  options: {
+    platform: { value: 'OS/ARCH', about: 'which of the image’s platforms' },
+    json: { about: 'what came of it, as JSON' },
+  },
   operands: { least: 1, most: 1 },
   async run(parsed) {
-    await withEngine((client) => pullImage(client, parsed.operands[0]!, parsed.value('platform')));
+    const pulled = await withEngine((client) => pullImage(client, parsed.operands[0]!, parsed.value('platform')));
+    if (parsed.flag('json')) printJson(pulled);
     return 0;
   },
 };
@@ -32,7 +36,7 @@ export const images: Command = {
 
 async function listImages(parsed: Parsed): Promise<number> {
   const listed = await withEngine((client) => client.json<readonly Listed[]>('GET', '/images/json'));
-  if (parsed.flag('json')) process.stdout.write(`${JSON.stringify(listed, null, 2)}\n`);
+  if (parsed.flag('json')) printJson(listed);
   else if (parsed.flag('quiet')) process.stdout.write(listed.map(({ Id }) => `${shortId(Id)}\n`).join(''));
   else {
     const rows = listed.flatMap(({ RepoTags, Id, Created, Size }) =>
@@ -74,7 +78,7 @@ export const image: Command = {
     const pruned = await withEngine((client) =>
       client.json<Pruned>('POST', '/images/prune', { query: { filters: JSON.stringify(filters) } }),
     );
-    if (parsed.flag('json')) process.stdout.write(`${JSON.stringify(pruned, null, 2)}\n`);
+    if (parsed.flag('json')) printJson(pruned);
     else {
       for (const gone of pruned.ImagesDeleted ?? []) process.stdout.write(removedLine(gone));
       process.stdout.write(`freed ${humanBytes(pruned.SpaceReclaimed)}\n`);
@@ -113,17 +117,23 @@ export const tag: Command = {
 export const rmi: Command = {
   usage: 'rmi [OPTIONS] IMAGE...',
   about: 'Takes names off images, and removes those that have none left.',
-  options: { force: { short: '-f', about: 'also when it has several names or a stopped container uses it' } },
+  options: {
+    force: { short: '-f', about: 'also when it has several names or a stopped container uses it' },
+    json: { about: 'what is gone, as JSON' },
+  },
   operands: { least: 1, most: Number.POSITIVE_INFINITY },
   async run(parsed) {
+    const all: unknown[] = [];
     await withEngine(async (client) => {
       for (const image of parsed.operands) {
         const gone = await client.json<readonly Gone[]>('DELETE', `/images/${image}`, {
           query: { force: parsed.flag('force') ? 1 : 0 },
         });
-        for (const one of gone) process.stdout.write(removedLine(one));
+        all.push(...gone);
+        if (!parsed.flag('json')) for (const one of gone) process.stdout.write(removedLine(one));
       }
     });
+    if (parsed.flag('json')) printJson(all);
     return 0;
   },
 };

@@ -2,7 +2,7 @@ import { messageOf } from '../../base/errors.ts';
 import type { EngineClient } from '../../client/client.ts';
 import type { Command, Option, Parsed } from '../command.ts';
 import { withEngine } from '../connect.ts';
-import { paint, plain } from '../terminal.ts';
+import { paint, plain, printJson } from '../terminal.ts';
 
 type Query = Readonly<Record<string, string | number | undefined>>;
 
@@ -16,22 +16,27 @@ function each(
   return {
     usage: `${name} [OPTIONS] CONTAINER...`,
     about,
-    options,
+    options: { ...options, json: { about: 'what became of each, as JSON' } },
     operands: { least: 1, most: Number.POSITIVE_INFINITY },
     async run(parsed) {
+      const json = parsed.flag('json');
+      const outcomes: { container: string; done: boolean; error?: string }[] = [];
       let failed = 0;
       await withEngine(async (client) => {
         for (const container of parsed.operands) {
           try {
             await act(client, container, parsed);
-            process.stdout.write(`${plain(container)}\n`);
+            outcomes.push({ container, done: true });
+            if (!json) process.stdout.write(`${plain(container)}\n`);
           } catch (error) {
             if (parsed.operands.length === 1) throw error;
             failed++;
+            outcomes.push({ container, done: false, error: messageOf(error) });
             process.stderr.write(`${paint('red', 'berth:', process.stderr)} ${plain(messageOf(error))}\n`);
           }
         }
       });
+      if (json) printJson(outcomes);
       return failed > 0 ? 1 : 0;
     },
   };

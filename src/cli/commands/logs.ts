@@ -1,36 +1,93 @@
+import { FrameReader } from '../../protocol/frames.ts';
 import type { Command } from '../command.ts';
 import { withEngine } from '../connect.ts';
-import { frameWriter } from '../streams.ts';
+import { inspectContainer } from '../container-info.ts';
+import { coloured, PlainOutput } from '../terminal.ts';
 
 export const logs: Command = {
   usage: 'logs [OPTIONS] CONTAINER',
-  about: 'Shows what a container wrote, on the streams where it wrote it.',
+  about:
+    'Shows what a container wrote, on the streams where it wrote it. What would move the cursor, set a title or the\nclipboard is left out; colours stay on a terminal. --raw gives every byte.',
   options: {
     follow: { short: '-f', about: 'go on with what comes' },
     tail: { short: '-n', value: 'LINES', about: 'only the last lines' },
     since: { value: 'TIME', about: 'from a time on: 2026-11-23T10:00:00Z or seconds since 1970' },
     until: { value: 'TIME', about: 'up to a time' },
     timestamps: { short: '-t', about: 'with the time of each line' },
+    raw: { about: 'every byte as it was written' },
+    json: { about: 'an object a line: time, stream, text' },
   },
   operands: { least: 1, most: 1 },
   async run(parsed) {
-    const name = encodeURIComponent(parsed.operands[0]!);
+    const json = parsed.flag('json');
     await withEngine(async (client) => {
-      const { Config } = await client.json<{ Config: { Tty: boolean } }>('GET', `/containers/${name}/json`);
-      const { body } = await client.request('GET', `/containers/${name}/logs`, {
+      const { Id, Config } = await inspectContainer(client, parsed.operands[0]!);
+      const { body } = await client.request('GET', `/containers/${Id}/logs`, {
         query: {
           stdout: 1,
           stderr: 1,
           follow: parsed.flag('follow') ? 1 : 0,
-          timestamps: parsed.flag('timestamps') ? 1 : 0,
+          timestamps: json || parsed.flag('timestamps') ? 1 : 0,
           tail: parsed.value('tail') ?? 'all',
           since: parsed.value('since'),
           until: parsed.value('until'),
         },
       });
-      const write = Config.Tty ? (chunk: Buffer) => process.stdout.write(chunk) : frameWriter();
-      for await (const chunk of body) write(chunk);
+      const sinks = json
+        ? [new JsonLines('stdout'), new JsonLines('stderr')]
+        : [process.stdout, process.stderr].map((stream) => (parsed.flag('raw') ? rawTo(stream) : plainTo(stream)));
+      const reader = new FrameReader((type, payload) => sinks[type === 2 ? 1 : 0]!.push(payload));
+      for await (const chunk of body) {
+        if (Config.Tty) sinks[0]!.push(chunk);
+        else reader.push(chunk);
+      }
+      for (const sink of sinks) sink.end();
     });
     return 0;
   },
 };
+
+interface Sink {
+  push(chunk: Buffer): void;
+  end(): void;
+}
+
+function rawTo(stream: NodeJS.WriteStream): Sink {
+  return { push: (chunk) => void stream.write(chunk), end: () => {} };
+}
+
+function plainTo(stream: NodeJS.WriteStream): Sink {
+  const colours = coloured(stream);
+  const output = new PlainOutput({ colours });
+  return {
+    push: (chunk) => void stream.write(output.push(chunk)),
+    end: () => void stream.write(`${output.end()}${colours ? '\x1b[0m' : ''}`),
+  };
+}
+
+/** Lines with the time before them, as JSON. A frame ends anywhere, a line at its newline. */
+class JsonLines implements Sink {
+  readonly #stream: string;
+  readonly #decoder = new TextDecoder();
+  #rest = '';
+
+  constructor(stream: string) {
+    this.#stream = stream;
+  }
+
+  push(chunk: Buffer): void {
+    const lines = (this.#rest + this.#decoder.decode(chunk, { stream: true })).split('\n');
+    this.#rest = lines.pop()!;
+    for (const line of lines) this.#write(line);
+  }
+
+  end(): void {
+    if (this.#rest !== '') this.#write(this.#rest);
+  }
+
+  #write(line: string): void {
+    const space = line.indexOf(' ');
+    const text = line.slice(space + 1).replace(/\r$/, '');
+    process.stdout.write(`${JSON.stringify({ time: line.slice(0, space), stream: this.#stream, text })}\n`);
+  }
+}

@@ -1,24 +1,15 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { EngineClient } from '../../client/client.ts';
 import type { Command } from '../command.ts';
 import { withEngine } from '../connect.ts';
-import { table } from '../terminal.ts';
-
-interface Listed {
-  readonly Id: string;
-  readonly Names: readonly string[];
-  readonly Image: string;
-  readonly State: string;
-  readonly Status: string;
-  readonly Ports: readonly {
-    readonly IP?: string;
-    readonly PrivatePort: number;
-    readonly PublicPort?: number;
-    readonly Type: string;
-  }[];
-}
+import { type ContainerState, inspectContainer } from '../container-info.ts';
+import { healthText, type Listed, portsText, stateText } from '../ps-words.ts';
+import { cpuShare, type Usage, usageOf } from '../stats.ts';
+import { humanMemory, table } from '../terminal.ts';
 
 export const ps: Command = {
   usage: 'ps [OPTIONS]',
-  about: 'Lists running containers: name, state, ports, image, id.',
+  about: 'Lists running containers: name, state, health, what they use, ports, image, id.',
   options: {
     all: { short: '-a', about: 'those that do not run too' },
     quiet: { short: '-q', about: 'only the ids' },
@@ -38,47 +29,93 @@ export const ps: Command = {
       const name = at < 0 ? entry : entry.slice(0, at);
       filters[name] = [...(filters[name] ?? []), at < 0 ? '' : entry.slice(at + 1)];
     }
-    const listed = await withEngine((client) =>
-      client.json<readonly Listed[]>('GET', '/containers/json', {
+    await withEngine(async (client) => {
+      const listed = await client.json<readonly Listed[]>('GET', '/containers/json', {
         query: { all: parsed.flag('all') ? 1 : 0, filters: JSON.stringify(filters) },
-      }),
-    );
-    if (parsed.flag('json')) process.stdout.write(`${JSON.stringify(listed, null, 2)}\n`);
-    else if (parsed.flag('quiet')) process.stdout.write(listed.map(({ Id }) => `${Id.slice(0, 12)}\n`).join(''));
-    else {
-      process.stdout.write(
-        table(
-          ['NAME', 'STATE', 'PORTS', 'IMAGE', 'ID'],
-          listed.map(({ Names, State, Status, Ports, Image, Id }) => [
-            Names[0]!.slice(1),
-            stateText(State, Status),
-            portsText(Ports),
-            Image,
-            Id.slice(0, 12),
-          ]),
-        ),
-      );
-    }
+      });
+      if (parsed.flag('json')) process.stdout.write(`${JSON.stringify(listed, null, 2)}\n`);
+      else if (parsed.flag('quiet')) process.stdout.write(listed.map(({ Id }) => `${Id.slice(0, 12)}\n`).join(''));
+      else process.stdout.write(await asTable(client, listed));
+    });
     return 0;
   },
 };
 
-function stateText(state: string, status: string): string {
-  return state === 'running' || state === 'exited' || state === 'created'
-    ? status
-        .replace(/^Created$/, 'created')
-        .replace(/^Up/, 'up')
-        .replace(/^Exited/, 'exited')
-    : `${state} ${status}`;
+interface Column {
+  readonly head: string;
+  readonly cell: (container: Listed) => string;
+  /** Left out where no container has anything to say in it. */
+  readonly optional?: boolean;
 }
 
-/** `:8080→80` is open to everyone, `8080→80 local` to this machine. IPv4 and IPv6 of one port are one. */
-export function portsText(ports: Listed['Ports']): string {
-  const texts = ports.map(({ IP, PrivatePort, PublicPort, Type }) => {
-    const inside = Type === 'tcp' ? `${PrivatePort}` : `${PrivatePort}/${Type}`;
-    if (PublicPort === undefined) return inside;
-    if (IP === '0.0.0.0' || IP === '::' || IP === undefined) return `:${PublicPort}→${inside}`;
-    return IP === '127.0.0.1' || IP === '::1' ? `${PublicPort}→${inside} local` : `${IP}:${PublicPort}→${inside}`;
-  });
-  return [...new Set(texts)].join(', ') || '-';
+export async function asTable(client: EngineClient, listed: readonly Listed[]): Promise<string> {
+  const [failures, usage] = await Promise.all([failuresOf(client, listed), usageOfAll(client, listed)]);
+  const columns: Column[] = [
+    { head: 'NAME', cell: ({ Names }) => (Names[0] ?? '').slice(1) },
+    { head: 'STATE', cell: (one) => stateText(one, failures.get(one.Id)) },
+    { head: 'HEALTH', cell: healthText, optional: true },
+    { head: 'CPU', cell: ({ Id }) => usage.get(Id)?.cpu ?? '', optional: true },
+    { head: 'MEMORY', cell: ({ Id }) => usage.get(Id)?.memory ?? '', optional: true },
+    { head: 'PORTS', cell: ({ Ports }) => portsText(Ports) },
+    { head: 'IMAGE', cell: ({ Image }) => Image },
+    { head: 'ID', cell: ({ Id }) => Id.slice(0, 12) },
+  ];
+  const shown = columns.filter(({ optional, cell }) => !optional || listed.some((one) => cell(one) !== ''));
+  return table(
+    shown.map(({ head }) => head),
+    listed.map((one) => shown.map(({ optional, cell }) => cell(one) || (optional ? '-' : ''))),
+  );
+}
+
+/** So many are looked at one by one; a list of more is read for other things. */
+const mostLooked = 100;
+
+/** What is known of those that may have failed: whether memory ran out, and whether they started at all. */
+async function failuresOf(
+  client: EngineClient,
+  listed: readonly Listed[],
+): Promise<ReadonlyMap<string, ContainerState>> {
+  const doubtful = listed
+    .filter(({ State, Status }) => State === 'created' || State === 'dead' || /\((?!0\))\d+\)/.test(Status))
+    .slice(0, mostLooked);
+  const states = await Promise.all(
+    doubtful.map(async ({ Id }) => {
+      // Removed meanwhile: then there is nothing more to say of it.
+      const found = await inspectContainer(client, Id).catch(() => undefined);
+      return found ? ([[Id, found.State]] as const) : [];
+    }),
+  );
+  return new Map(states.flat());
+}
+
+/** Time between two looks at the processor's clock; the list waits for it. */
+const lookInterval = 120;
+
+async function usageOfAll(
+  client: EngineClient,
+  listed: readonly Listed[],
+): Promise<ReadonlyMap<string, { readonly cpu: string; readonly memory: string }>> {
+  const running = listed.filter(({ State }) => State === 'running').slice(0, mostLooked);
+  if (running.length === 0) return new Map();
+  // One is asked first: an engine without statistics need not say so a hundred times.
+  if ((await usageOf(client, running[0]!.Id)) === 'unbuilt') return new Map();
+  const look = async () => {
+    const found = await Promise.all(running.map(async ({ Id }) => [Id, await usageOf(client, Id)] as const));
+    return new Map(found.filter((entry): entry is readonly [string, Usage] => typeof entry[1] === 'object'));
+  };
+  let after = await look();
+  let before: ReadonlyMap<string, Pick<Usage, 'at' | 'cpu'>> = after;
+  if ([...after.values()].every((usage) => usage.before)) {
+    before = new Map([...after].map(([id, usage]) => [id, usage.before!]));
+  } else {
+    await sleep(lookInterval);
+    after = await look();
+  }
+  return new Map(
+    [...after].map(([id, usage]) => {
+      const first = before.get(id);
+      const share = first && cpuShare(first, usage);
+      return [id, { cpu: share === undefined ? '-' : `${share.toFixed(1)} %`, memory: humanMemory(usage.memory) }];
+    }),
+  );
 }

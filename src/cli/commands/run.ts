@@ -5,7 +5,7 @@ import { type Command, type Parsed, UsageError } from '../command.ts';
 import { withEngine } from '../connect.ts';
 import { pullImage } from '../pull-progress.ts';
 import { converse } from '../streams.ts';
-import { paint, plain, printError } from '../terminal.ts';
+import { paint, plain, printError, printJson } from '../terminal.ts';
 
 const help = 'berth run --help';
 
@@ -40,6 +40,7 @@ export const run: Command = {
     'read-only': { about: 'its file system cannot be written' },
     privileged: { about: 'no confinement at all' },
     platform: { value: 'OS/ARCH', about: 'which of the image’s platforms' },
+    json: { about: 'with -d: its id, name and ports as JSON' },
   },
   operands: { least: 1, most: Number.POSITIVE_INFINITY },
   passThrough: true,
@@ -74,6 +75,10 @@ export const run: Command = {
         }>('GET', `/containers/${id}/json`);
         const name = Name.slice(1);
         const ports = Object.values(NetworkSettings.Ports).flatMap((bindings) => bindings ?? []);
+        if (parsed.flag('json')) {
+          printJson({ id, name, ports: NetworkSettings.Ports });
+          return 0;
+        }
         const where = [...new Set(ports.map(({ HostPort }) => `http://localhost:${HostPort}`))].join(' ');
         process.stdout.write(
           `${paint('green', '✓')} ${plain(name)}  running${where ? `  ${where}${parsed.flag('public') ? '' : '  (only this machine; --public to open)'}` : ''}\n`,
