@@ -18,6 +18,10 @@ const commands: Readonly<Record<string, Entry>> = {
     load: async () => (await import('./commands/run.ts')).run,
   },
   ps: { about: 'list containers', load: async () => (await import('./commands/ps.ts')).ps },
+  ports: {
+    about: 'say who can reach each published port, and what the firewall makes of it',
+    load: async () => (await import('./commands/ports.ts')).ports,
+  },
   why: {
     about: 'say why a container is in the state that it is in, and what to try',
     load: async () => (await import('./commands/why.ts')).why,

@@ -63,6 +63,19 @@ export class BerthCli {
     return spawn(program, words, { env: this.env, detached: true, stdio: ['pipe', 'pipe', 'pipe'] });
   }
 
+  /** Another process that listens on a port, where the CLI runs. */
+  occupy(port: number): { readonly ready: Promise<void>; end(): void } {
+    const source = `require('node:net').createServer().listen(${port}, () => console.log('listens'))`;
+    const own = [process.execPath, '-e', source];
+    const [program, ...words] = this.#netns ? ['nsenter', `--net=/run/netns/${this.#netns}`, ...own] : own;
+    const child = spawn(program!, words, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const ready = new Promise<void>((resolve, reject) => {
+      child.stdout.once('data', () => resolve());
+      child.once('exit', (code) => reject(new Error(`the listener ended with ${code}`)));
+    });
+    return { ready, end: () => void child.kill('SIGKILL') };
+  }
+
   #command(args: readonly string[]): readonly [string, readonly string[]] {
     const own = [process.execPath, ...script, ...args];
     return this.#netns ? ['nsenter', [`--net=/run/netns/${this.#netns}`, ...own]] : [own[0]!, own.slice(1)];
