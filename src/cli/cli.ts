@@ -28,6 +28,10 @@ const commands: Readonly<Record<string, Entry>> = {
   },
   logs: { about: "show a container's output", load: async () => (await import('./commands/logs.ts')).logs },
   exec: { about: 'run a command in a running container', load: async () => (await import('./commands/exec.ts')).exec },
+  debug: {
+    about: 'open a shell beside a container that has none',
+    load: async () => (await import('./commands/debug.ts')).debug,
+  },
   start: { about: 'start stopped containers', load: async () => (await import('./commands/lifecycle.ts')).start },
   stop: { about: 'stop running containers', load: async () => (await import('./commands/lifecycle.ts')).stop },
   restart: {

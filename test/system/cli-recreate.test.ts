@@ -104,7 +104,7 @@ describe('berth inspect --as run', () => {
         '--mount',
         'type=volume,source=other,target=/v,volume-nocopy',
       ],
-      ...['--mount', 'type=bind,source=/tmp,target=/b,readonly,bind-propagation=rslave'],
+      ...['--mount', 'type=bind,source=/tmp,target=/b,readonly,bind-propagation=private'],
       ...['-p', '8088:80', '-p', '127.0.0.1:8089:81/udp', '-p', '[::1]:8090:82', '--expose', '99', '--rm'],
       ...[
         '--dns',

@@ -3,8 +3,8 @@ import { EngineError, messageOf } from '../../base/errors.ts';
 import { ResponseError } from '../../client/client.ts';
 import { type Command, type Parsed, UsageError } from '../command.ts';
 import { withEngine } from '../connect.ts';
+import { runInForeground, startFailureCode, startOrRemove } from '../foreground.ts';
 import { pullImage } from '../pull-progress.ts';
-import { converse } from '../streams.ts';
 import { paint, plain, printError, printJson } from '../terminal.ts';
 
 const help = 'berth run --help';
@@ -68,7 +68,7 @@ export const run: Command = {
         ({ Id: id } = await create());
       }
       if (detach) {
-        await startOrRemove(id);
+        await startOrRemove(client, id);
         const { Name, NetworkSettings } = await client.json<{
           Name: string;
           NetworkSettings: { Ports: Record<string, { HostIp: string; HostPort: string }[] | null> };
@@ -86,44 +86,10 @@ export const run: Command = {
         process.stdout.write(`  logs: berth logs ${plain(name)}   stop: berth stop ${plain(name)}\n`);
         return 0;
       }
-      const { stream, multiplexed } = await client.hijack(`/containers/${id}/attach`, {
-        query: { stream: 1, stdin: stdin ? 1 : 0, stdout: 1, stderr: 1 },
-      });
-      const waited = client.json<{ StatusCode: number }>('POST', `/containers/${id}/wait`, {
-        query: { condition: parsed.flag('rm') ? 'removed' : 'next-exit' },
-      });
-      waited.catch(() => {});
-      // Signals are for the program, as long as this terminal is not the program's own.
-      const passed = tty ? [] : (['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const);
-      for (const signal of passed)
-        process.on(
-          signal,
-          () => void client.json('POST', `/containers/${id}/kill`, { query: { signal } }).catch(() => {}),
-        );
-      try {
-        await startOrRemove(id);
-      } catch (error) {
-        stream.destroy();
-        throw error;
-      }
-      await converse({ client, stream, multiplexed, stdin, tty, resizePath: `/containers/${id}/resize` });
-      return (await waited).StatusCode;
-
-      async function startOrRemove(container: string): Promise<void> {
-        try {
-          await client.json('POST', `/containers/${container}/start`);
-        } catch (error) {
-          // A container that never ran is nothing anybody asked for.
-          await client.json('DELETE', `/containers/${container}`, { query: { force: 1, v: 1 } }).catch(() => {});
-          throw error;
-        }
-      }
+      return await runInForeground(client, id, { stdin, tty, autoRemove: parsed.flag('rm') });
     }).catch((error: unknown) => {
       printError(messageOf(error), error instanceof EngineError ? error.hint : undefined);
-      // Every other code would be taken for the program's.
-      if (!(error instanceof ResponseError)) return 125;
-      if (/executable file not found|no such file or directory/.test(error.message)) return 127;
-      return /permission denied|is a directory/.test(error.message) ? 126 : 125;
+      return startFailureCode(error);
     });
   },
 };
