@@ -1,11 +1,7 @@
 import { messageOf } from '../base/errors.ts';
-import { type Command, didYouMean, helpFor, parseArguments, UsageError } from './command.ts';
+import { didYouMean, helpFor, parseArguments, UsageError } from './command.ts';
+import type { Entry } from './complete.ts';
 import { plain, printError } from './terminal.ts';
-
-interface Entry {
-  readonly about: string;
-  readonly load: () => Promise<Command>;
-}
 
 /** Every command, loaded when it is asked for: starting `berth ps` reads none of the others. */
 const commands: Readonly<Record<string, Entry>> = {
@@ -68,6 +64,10 @@ const commands: Readonly<Record<string, Entry>> = {
   doctor: {
     about: 'check this machine, say what is wrong and the cure',
     load: async () => (await import('./commands/doctor.ts')).doctor,
+  },
+  completion: {
+    about: 'make a shell complete commands and names',
+    load: async () => (await import('./commands/completion.ts')).completionOf(commands),
   },
   version: {
     about: 'show the versions of the CLI and the engine',

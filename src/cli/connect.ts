@@ -1,6 +1,7 @@
 import { codeOf, EngineError } from '../base/errors.ts';
 import { EngineClient } from '../client/client.ts';
 import { engineConfig } from './engine-config.ts';
+import { withNearName } from './missing.ts';
 
 /** The engine that commands talk to: BERTH_SOCKET, the configuration file, or the usual place. */
 export function engineSocket(): string {
@@ -14,7 +15,7 @@ export async function withEngine<T>(use: (client: EngineClient) => Promise<T>): 
   try {
     return await use(client);
   } catch (error) {
-    throw explain(error, socket);
+    throw explain(await withNearName(client, error), socket);
   }
 }
 

@@ -31,8 +31,8 @@ export interface EngineResponse {
 export class ResponseError extends EngineError {
   readonly status: number;
 
-  constructor(status: number, message: string) {
-    super(kindOf(status), message);
+  constructor(status: number, message: string, options: { readonly cause?: unknown; readonly hint?: string } = {}) {
+    super(kindOf(status), message, options);
     this.status = status;
   }
 }

@@ -3,6 +3,8 @@ import { type EngineClient, ResponseError } from '../../client/client.ts';
 import { type Command, UsageError } from '../command.ts';
 import { withEngine } from '../connect.ts';
 import { inspectContainer } from '../container-info.ts';
+import { engineNames } from '../engine-names.ts';
+import { nearest } from '../missing.ts';
 import { asCompose, asRun, readOriginal } from '../recreate.ts';
 import { printJson } from '../terminal.ts';
 
@@ -40,8 +42,11 @@ async function find(client: EngineClient, name: string): Promise<unknown> {
       if (!(error instanceof ResponseError) || (error.status !== 404 && error.status !== 400)) throw error;
     }
   }
+  const kinds = ['containers', 'images', 'networks', 'volumes'] as const;
+  const names = await Promise.all(kinds.map((kind) => engineNames(client, kind).catch(() => [])));
+  const near = nearest(name, names.flat());
   throw new EngineError('not-found', `no container, image, network or volume is called ${name}`, {
-    hint: 'berth ps -a, berth images',
+    hint: near === undefined ? 'berth ps -a, berth images' : `did you mean ${near}?`,
   });
 }
 

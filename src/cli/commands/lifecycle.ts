@@ -1,8 +1,9 @@
-import { messageOf } from '../../base/errors.ts';
+import { EngineError, messageOf } from '../../base/errors.ts';
 import type { EngineClient } from '../../client/client.ts';
 import type { Command, Option, Parsed } from '../command.ts';
 import { withEngine } from '../connect.ts';
-import { paint, plain, printJson } from '../terminal.ts';
+import { withNearName } from '../missing.ts';
+import { plain, printError, printJson } from '../terminal.ts';
 
 type Query = Readonly<Record<string, string | number | undefined>>;
 
@@ -32,7 +33,8 @@ function each(
             if (parsed.operands.length === 1) throw error;
             failed++;
             outcomes.push({ container, done: false, error: messageOf(error) });
-            process.stderr.write(`${paint('red', 'berth:', process.stderr)} ${plain(messageOf(error))}\n`);
+            const told = await withNearName(client, error);
+            printError(messageOf(told), told instanceof EngineError ? told.hint : undefined);
           }
         }
       });

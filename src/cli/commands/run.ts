@@ -3,7 +3,9 @@ import { EngineError, messageOf } from '../../base/errors.ts';
 import { ResponseError } from '../../client/client.ts';
 import { type Command, type Parsed, UsageError } from '../command.ts';
 import { withEngine } from '../connect.ts';
+import { engineNames } from '../engine-names.ts';
 import { runInForeground, startFailureCode, startOrRemove } from '../foreground.ts';
+import { nearest } from '../missing.ts';
 import { pullImage } from '../pull-progress.ts';
 import { paint, plain, printError, printJson } from '../terminal.ts';
 
@@ -64,7 +66,14 @@ export const run: Command = {
         if (!(error instanceof ResponseError) || error.status !== 404 || !/no such image/i.test(error.message))
           throw error;
         process.stderr.write(`${plain(image!)} is not here: getting it from its registry\n`);
-        await pullImage(client, image!, parsed.value('platform'));
+        await pullImage(client, image!, parsed.value('platform')).catch(async (failed: unknown) => {
+          const near = nearest(image!, await engineNames(client, 'images').catch(() => []));
+          if (near === undefined || !(failed instanceof EngineError)) throw failed;
+          throw new EngineError(failed.kind, failed.message, {
+            cause: failed,
+            hint: `did you mean ${near}, which is here?`,
+          });
+        });
         ({ Id: id } = await create());
       }
       if (detach) {
