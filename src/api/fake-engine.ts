@@ -171,6 +171,7 @@ export function fakeEngine({
         {
           version: 1,
           list: () => [],
+          execIds: () => [],
           get: (name) => {
             throw new EngineError('not-found', `No such container: ${name}`);
           },

@@ -213,4 +213,10 @@ export interface Containers {
   ): Promise<AttachStream | undefined>;
   execInspect(id: string): ExecState;
   execResize(id: string, size: TerminalSize): Promise<void>;
+  /** Execs of a container, by its full ID, that have not ended. */
+  execIds(containerId: string): readonly string[];
+  /** To its process and all others of its session. Throws `conflict` when it does not run. */
+  execKill(id: string, signal: string): Promise<void>;
+  /** SIGHUP, and SIGKILL where that is not enough. Nothing when it has ended. */
+  execEnd(id: string): Promise<void>;
 }

@@ -209,6 +209,18 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
     return this.#execs.resize(id, size);
   }
 
+  execIds(containerId: string): readonly string[] {
+    return this.#execs.idsOf(containerId);
+  }
+
+  execKill(id: string, signal: string): Promise<void> {
+    return this.#execs.kill(id, signal);
+  }
+
+  execEnd(id: string): Promise<void> {
+    return this.#execs.end(id);
+  }
+
   usersOf(image: Digest): readonly { readonly id: string; readonly running: boolean; readonly name?: string }[] {
     const { store, creating } = this.#room;
     const uses = (container: Pick<Container, 'image' | 'imageManifest'>) =>

@@ -1,14 +1,23 @@
 import { randomBytes } from 'node:crypto';
 import { Duplex } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { EngineError, messageOf } from '../base/errors.ts';
 import { parseDetachKeys } from '../protocol/detach-keys.ts';
 import { frame } from '../protocol/frames.ts';
+import { parseSignal } from '../protocol/signals.ts';
 import type { AttachStream, Task, TerminalSize } from '../runtime/runtime.ts';
 import { workingDirectory } from '../runtime/spec/build.ts';
 import { AttachPoint } from './attach-point.ts';
 import type { ExecCreate, ExecState } from './containers.ts';
 import { defaultDetachKeys } from './detach-keys.ts';
+
+
 import { commandText, execProcess } from './exec-process.ts';
+
+
+import { signalSession } from './exec-session.ts';
+
+
 import type { ContainerRecord } from './record.ts';
 import type { Room } from './room.ts';
 import { notRunning, running } from './stop.ts';
@@ -21,6 +30,8 @@ interface Exec {
 
 /** Answered for that long after the exit: clients ask for the exit code when the stream has closed. */
 const keptAfterExit = 300_000;
+/** From SIGHUP to SIGKILL, for an exec without its client. */
+const graceToEnd = 2000;
 
 /** Commands run in containers, by exec. In memory only: they end with the monitor's word, not with the engine's. */
 export class Execs {
@@ -80,6 +91,36 @@ export class Execs {
     const { task, state } = this.#get(id);
     if (!task || !state.running) throw new EngineError('conflict', `exec ${id} is not running`);
     await task.resize(size);
+  }
+
+  /** Those of a container that have not ended, the ones that were not started yet too. */
+  idsOf(containerId: string): readonly string[] {
+    return [...this.#execs.values()]
+      .filter(({ state }) => state.containerId === containerId && state.exitCode === null)
+      .map(({ state }) => state.id);
+  }
+
+  async kill(id: string, text: string): Promise<void> {
+    const { task, state } = this.#get(id);
+    const signal = parseSignal(text);
+    const live = this.#room.live.get(state.containerId);
+    if (!task || !state.running || !live) throw new EngineError('conflict', `exec ${id} is not running`);
+    await signalSession(task, live.task, signal);
+  }
+
+  /** Its client went away: asked to end, and killed when it has not in time. Nothing when it has ended. */
+  async end(id: string): Promise<void> {
+    const task = this.#execs.get(id)?.task;
+    if (!task) return;
+    for (const signal of ['SIGHUP', 'SIGKILL']) {
+      try {
+        await this.kill(id, signal);
+      } catch (error) {
+        if (error instanceof EngineError && error.kind === 'conflict') return;
+        throw error;
+      }
+      if (await Promise.race([task.exited.then(() => true), sleep(graceToEnd, false, { ref: false })])) return;
+    }
   }
 
   /** The container is gone. */

@@ -191,3 +191,44 @@ test('exec: what it is, its exit code by the end of its stream, and its refusals
     message: /is paused, unpause the container before exec/,
   });
 });
+
+test('exec: those that run are listed; a signal goes to one by its number; the end of its client hangs it up', async () => {
+  await using engine = await fakeEngine();
+  const { containers, runtime } = engine;
+  const { id } = await containers.create('web', request({}), undefined);
+  await containers.start('web');
+  // No process of this machine is looked at.
+  runtime.tasks.get(id)!.pids = async () => [];
+  const asked = {
+    Cmd: ['sleep'],
+    AttachStdin: false,
+    AttachStdout: true,
+    AttachStderr: true,
+    Tty: false,
+    Detach: false,
+    DetachKeys: '',
+    Env: [],
+    User: '',
+    WorkingDir: '',
+    Privileged: false,
+    ConsoleSize: undefined,
+  };
+  const options = { detach: false, tty: false, size: undefined };
+  const first = await containers.execCreate('web', asked);
+  const second = await containers.execCreate('web', asked);
+  assert.deepEqual(containers.execIds(id), [first, second]);
+  await assert.rejects(containers.execKill(first, 'KILL'), {
+    kind: 'conflict',
+    message: `exec ${first} is not running`,
+  });
+  await containers.execStart(first, options);
+  const task = runtime.tasks.get(first)!;
+  task.deadly = (signal) => signal === 1;
+  await containers.execKill(first, 'TERM');
+  await assert.rejects(containers.execKill(first, 'NOSUCH'), { kind: 'invalid' });
+  await containers.execEnd(first);
+  assert.deepEqual(task.signals, [15, 1]);
+  await containers.execEnd(first);
+  await containers.execEnd('f'.repeat(64));
+  assert.deepEqual([task.signals.length, containers.execIds(id)], [2, [second]]);
+});

@@ -97,13 +97,18 @@ function inspector({ containers, system }: ContainerRouteDeps) {
   const driver = () => (storageDriver ??= system.facts().storageDriver);
   return (request: ApiRequest): Reply | Promise<Reply> => {
     const container = containers.get(name(request));
+    const execs = containers.execIds(container.id);
     if (request.queryText !== '' && queryBoolean(request.query.get('size'))) {
-      return containers
-        .size(container.id)
-        .then(({ rw, rootFs }) =>
-          json(200, { ...containerInspect(container, request.version, driver()), SizeRw: rw, SizeRootFs: rootFs }),
-        );
+      return containers.size(container.id).then(({ rw, rootFs }) =>
+        json(200, {
+          ...containerInspect(container, request.version, driver(), execs),
+          SizeRw: rw,
+          SizeRootFs: rootFs,
+        }),
+      );
     }
+    // They come and go without a change of the record.
+    if (execs.length > 0) return json(200, containerInspect(container, request.version, driver(), execs));
     let versions = made.get(container);
     if (!versions) made.set(container, (versions = new Map()));
     let body = versions.get(request.version);

@@ -1,8 +1,11 @@
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { EngineError } from '../../base/errors.ts';
+import type { Log } from '../../base/log.ts';
 import type { Containers, ExecState } from '../../containers/containers.ts';
 import { boolean, list, object, string, strings, unsigned } from '../../protocol/decode.ts';
 import { parseDetachKeys } from '../../protocol/detach-keys.ts';
+import { queryBoolean } from '../../protocol/query.ts';
 import { textOfError } from '../errors.ts';
 import { headerLines } from '../flat-headers.ts';
 import { join, rawStream, readTakenBody, streamType } from '../hijack.ts';
@@ -32,13 +35,17 @@ const startFields = object('ExecStartOptions', {
   ConsoleSize: list(unsigned, { type: '[2]uint', zero: 0 }),
 });
 
+/** A parameter of our own of `POST /exec/{id}/start`, which Docker does not know and passes over. */
+const endWithClient = 'endWithClient';
+
 export interface ExecRouteDeps {
   readonly containers: Containers;
   /** Headers that every answer carries. */
   readonly common: readonly string[];
+  readonly log: Log;
 }
 
-export function execRoutes({ containers, common }: ExecRouteDeps): Route[] {
+export function execRoutes({ containers, common, log }: ExecRouteDeps): Route[] {
   const prepare = (id: string, body: unknown) => {
     const start = startFields(body) ?? {};
     const { request } = containers.execInspect(id);
@@ -48,6 +55,18 @@ export function execRoutes({ containers, common }: ExecRouteDeps): Route[] {
     const begin = (): Promise<Duplex | undefined> =>
       containers.execStart(id, { detach, tty, size: size && { rows: size[0], columns: size[1] } });
     return { begin, detach, tty, stdin: request.AttachStdin };
+  };
+
+  /** A client that leaves before the output has ended takes the process with it; one that detached does not. */
+  const endsWith = (id: string, stream: Duplex, socket: Socket) => {
+    let ended = false;
+    stream.once('end', () => {
+      ended = true;
+    });
+    socket.once('close', () => {
+      if (!ended)
+        containers.execEnd(id).catch((error: unknown) => log.warn('an exec without its client runs on', { id, error }));
+    });
   };
 
   return [
@@ -96,10 +115,19 @@ export function execRoutes({ containers, common }: ExecRouteDeps): Route[] {
         );
         // Behind the head, as Docker does it: the SDK for Python loses what arrives together with it.
         const stream = await begin().catch((error: unknown) => void socket.end(`${textOfError(error)}\r\n`));
-        if (stream) join(stream, socket, { stdin });
-        else socket.destroySoon();
+        if (!stream) {
+          socket.destroySoon();
+          return;
+        }
+        if (queryBoolean(request.query.get(endWithClient))) endsWith(request.params['id']!, stream, socket);
+        join(stream, socket, { stdin });
       },
     ),
+    // Not of Docker's API: for our own CLI.
+    post('/exec/:id/kill', async (request) => {
+      await containers.execKill(request.params['id']!, request.query.get('signal') || 'SIGKILL');
+      return empty(204);
+    }),
     post('/exec/:id/resize', async (request) => {
       await containers.execResize(request.params['id']!, terminalSize(request));
       return empty(200);

@@ -3,7 +3,12 @@ import type { ApiVersion } from '../../protocol/version.ts';
 import { networksOf, portMap } from './networking.ts';
 
 /** The answer of `GET /containers/{id}/json` (engine-api.md, section 6). */
-export function containerInspect(container: Container, version: ApiVersion, driver: string): Record<string, unknown> {
+export function containerInspect(
+  container: Container,
+  version: ApiVersion,
+  driver: string,
+  execs: readonly string[] = [],
+): Record<string, unknown> {
   const { state, files, attached, config } = container;
   const bridge = attached.find(({ network }) => network === 'bridge');
   return {
@@ -38,7 +43,7 @@ export function containerInspect(container: Container, version: ApiVersion, driv
     MountLabel: container.mountLabel,
     ProcessLabel: container.processLabel,
     AppArmorProfile: container.appArmorProfile,
-    ExecIDs: null,
+    ExecIDs: execs.length > 0 ? execs : null,
     // Read by clients of that time, set by none.
     HostConfig:
       version < 1042 ? { ...container.hostConfig, KernelMemory: 0, KernelMemoryTCP: 0 } : container.hostConfig,
