@@ -49,12 +49,39 @@ export function tell({ container, events, log, memory, now }: StoryFacts): Story
     headline: headline(container, ending, now),
     facts,
     log,
-    events: events
-      .filter(({ Action }) => !dull.test(Action))
-      .slice(-shownEvents)
-      .map((event) => ({ at: new Date(milliseconds(event)).toISOString(), what: eventWords(event) })),
+    events: shown(events),
     advice: adviceFor(container, ending),
   };
+}
+
+/** Of a container that was removed, by what the engine remembers; undefined when that is nothing. */
+export function tellOfRemoved(name: string, events: readonly PastEvent[], now: number): Story | undefined {
+  const removed = events.findLast(({ Action }) => Action === 'destroy');
+  if (!removed) return undefined;
+  const { ID } = removed.Actor;
+  const own = events.filter(({ Actor }) => Actor.ID === ID);
+  const end = pastExits(own).at(-1);
+  const code = end ? `, after it had ended with exit code ${end.code}` : '';
+  return {
+    name,
+    state: 'removed',
+    headline: `${name} is gone: it was removed ${span(now - milliseconds(removed))} ago${code}`,
+    facts: [
+      { label: 'removed', text: clock(milliseconds(removed)) },
+      { label: 'image', text: removed.Actor.Attributes['image'] ?? '?' },
+      ...(end ? [{ label: 'exit code', text: `${end.code}: ${exitMeaning(end.code)}` }] : []),
+    ],
+    log: undefined,
+    events: shown(own),
+    advice: [],
+  };
+}
+
+function shown(events: readonly PastEvent[]): Story['events'] {
+  return events
+    .filter(({ Action }) => !dull.test(Action))
+    .slice(-shownEvents)
+    .map((event) => ({ at: new Date(milliseconds(event)).toISOString(), what: eventWords(event) }));
 }
 
 type Fact = readonly [label: string, text: string];
@@ -235,6 +262,7 @@ function eventWords({ Action, Actor: { Attributes } }: PastEvent): string {
   if (Action === 'die')
     return `ended, exit code ${Attributes['exitCode']}${Attributes['execDuration'] ? ` after ${count(Number(Attributes['execDuration']), 'second')}` : ''}`;
   if (Action === 'kill') return `a client sent ${signalName(Number(Attributes['signal']))}`;
+  if (Action === 'destroy') return 'removed';
   if (Action === 'oom') return 'out of memory';
   if (Action === 'rename') return `renamed from ${Attributes['oldName'] ?? '?'}`;
   if (Action === 'exec_die') return `exec ended, exit code ${Attributes['exitCode']}`;

@@ -95,6 +95,13 @@ describe('berth why', () => {
     engine.must('rm', '-f', 'runs');
   });
 
+  test('one that removed itself is remembered with its exit code', async () => {
+    assert.equal(engine.docker(['run', '--rm', '--name', 'gone', 'bb:1', 'sh', '-c', 'exit 4']).status, 4);
+    const said = berth.must('why', 'gone');
+    assert.match(said, /^gone is gone: it was removed .* ago, after it had ended with exit code 4$/m);
+    assert.match(said, /\d\d:\d\d:\d\d {2}removed$/m);
+  });
+
   test('what is not there is said', () => {
     const { status, stderr } = berth.run(['why', 'nosuch']);
     assert.equal(status, 1);

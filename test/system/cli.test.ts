@@ -81,7 +81,18 @@ describe('the berth command without an engine', () => {
   });
 
   test('it says that no engine answers and how to start one', () => {
-    for (const args of [['ps'], ['images'], ['logs', 'x'], ['stop', 'x'], ['rmi', 'x'], ['inspect', 'x']]) {
+    for (const args of [
+      ['ps'],
+      ['images'],
+      ['logs', 'x'],
+      ['stop', 'x'],
+      ['rmi', 'x'],
+      ['inspect', 'x'],
+      ['why', 'x'],
+      ['ports'],
+      ['debug', 'x'],
+      ['exec', 'ls'],
+    ]) {
       const result = berth(env, args);
       assert.equal(result.status, 1, args[0]);
       assert.equal(result.stderr, 'berth: no engine answers on /nonexistent/engine.sock\n  try: berth engine start\n');

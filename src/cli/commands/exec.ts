@@ -153,7 +153,10 @@ const ls: Command = {
 const kill: Command = {
   usage: 'exec kill [OPTIONS] ID...',
   about: 'Sends a signal to commands that run by exec and to what they started, KILL when none is named.',
-  options: { signal: { short: '-s', value: 'SIGNAL', about: 'by name or number' } },
+  options: {
+    signal: { short: '-s', value: 'SIGNAL', about: 'by name or number' },
+    json: { about: 'the ids, as JSON' },
+  },
   operands: { least: 1, most: Number.POSITIVE_INFINITY },
   async run(parsed) {
     await withEngine(async (client) => {
@@ -161,9 +164,10 @@ const kill: Command = {
         await client.json('POST', `/exec/${encodeURIComponent(id)}/kill`, {
           query: { signal: parsed.value('signal') ?? 'KILL' },
         });
-        process.stdout.write(`${plain(id)}\n`);
+        if (!parsed.flag('json')) process.stdout.write(`${plain(id)}\n`);
       }
     });
+    if (parsed.flag('json')) printJson(parsed.operands);
     return 0;
   },
 };

@@ -1,10 +1,11 @@
+import { ResponseError } from '../../client/client.ts';
 import type { Command } from '../command.ts';
 import { withEngine } from '../connect.ts';
-import { inspectContainer } from '../container-info.ts';
+import { type ContainerInfo, inspectContainer } from '../container-info.ts';
 import { pastEvents } from '../history.ts';
 import { logTail } from '../log-tail.ts';
 import { usageOf } from '../stats.ts';
-import { type Story, tell } from '../story.ts';
+import { type Story, tell, tellOfRemoved } from '../story.ts';
 import { paint, plain, plainLine } from '../terminal.ts';
 import { clock } from '../words.ts';
 
@@ -20,7 +21,16 @@ export const why: Command = {
   async run(parsed) {
     const lines = Number(parsed.value('tail') ?? 10);
     const story = await withEngine(async (client) => {
-      const container = await inspectContainer(client, parsed.operands[0]!);
+      const name = parsed.operands[0]!;
+      let container: ContainerInfo;
+      try {
+        container = await inspectContainer(client, name);
+      } catch (error) {
+        if (!(error instanceof ResponseError) || error.status !== 404) throw error;
+        const gone = tellOfRemoved(name, await pastEvents(client, name), Date.now());
+        if (!gone) throw error;
+        return gone;
+      }
       const running = container.State.Status === 'running';
       const [events, log, usage] = await Promise.all([
         pastEvents(client, container.Id),
@@ -48,7 +58,7 @@ export function render({ headline, facts, log, events, advice }: Story): string 
     ...facts.map(({ label, text }) => row(label, plainLine(text))),
     ...block(
       'output',
-      log === undefined ? 'its log driver keeps none that can be read' : log.length === 0 ? 'none' : 'the last lines',
+      log === undefined ? 'none that can be read' : log.length === 0 ? 'none' : 'the last lines',
       (log ?? []).map((line) => `| ${plainLine(line)}`),
     ),
     ...(events.length > 0
