@@ -11,12 +11,9 @@ import { AttachPoint } from './attach-point.ts';
 import type { ExecCreate, ExecState } from './containers.ts';
 import { defaultDetachKeys } from './detach-keys.ts';
 
-
 import { commandText, execProcess } from './exec-process.ts';
 
-
 import { signalSession } from './exec-session.ts';
-
 
 import type { ContainerRecord } from './record.ts';
 import type { Room } from './room.ts';
