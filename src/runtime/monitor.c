@@ -88,6 +88,7 @@ static struct {
 static enum state state;
 static int listening = LISTEN_FD, signals = -1, input = -1, console = -1;
 static int stranger = -1; /* a pidfd of the process, when it is not our child */
+static int64_t stranger_ms; /* when that told that it has ended, and nobody yet how */
 static int output[2] = {-1, -1}; /* a terminal's master is output[0] and input */
 static pid_t runtime_pid, pid;
 static int exit_code, oom_killed, told;
@@ -672,6 +673,7 @@ static void ended(int code) {
   exited_ms = last_output_ms = now_ms();
   state = EXITED;
   shut(&stranger);
+  stranger_ms = 0;
   if (!option.tty) {
     shut(&input);
     stdin_length = 0;
@@ -702,6 +704,17 @@ static void reap(void) {
     if (who <= 0) return;
     if (who == pid && state == RUNNING) ended(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
   }
+}
+
+/*
+ * It may have been ours for long: of a runtime that ends in two steps, the second leaves it to us. Then the pidfd tells a
+ * moment before SIGCHLD does, or it is left to us only now, as a zombie with its status.
+ */
+static void stranger_ended(void) {
+  reap();
+  if (state != RUNNING) return;
+  if (!stranger_ms) stranger_ms = now_ms();
+  if (kill(pid, 0) < 0 || now_ms() - stranger_ms >= DRAIN_MS) ended(255);
 }
 
 /* ---- moving bytes ---- */
@@ -984,6 +997,10 @@ static void serve(void) {
       return;
     }
 
+    if (stranger_ms && state == RUNNING) {
+      stranger_ended();
+      if (state != RUNNING) continue;
+    }
     if (hung_ms && now - hung_ms >= HUNG_MS) {
       hung_ms = 0;
       if (engine_there()) stdin_end();
@@ -999,7 +1016,7 @@ static void serve(void) {
         {reading ? output[0] : -1, POLLIN, 0},
         {reading ? output[1] : -1, POLLIN, 0},
         {console, POLLIN, 0},
-        {stranger, POLLIN, 0},
+        {stranger_ms ? -1 : stranger, POLLIN, 0},
     };
     memcpy(polled, fixed, sizeof fixed);
     int count = client_count;
@@ -1014,7 +1031,7 @@ static void serve(void) {
       polled[n].events = events;
       polled[n].revents = 0;
     }
-    int timeout = state == EXITED || hung_ms ? QUIET_MS / 4 : memory_used ? IDLE_MS : -1;
+    int timeout = state == EXITED || hung_ms || stranger_ms ? QUIET_MS / 4 : memory_used ? IDLE_MS : -1;
     int ready = poll(polled, (nfds_t)n, timeout);
     if (ready < 0 && errno != EINTR) _exit(72);
     if (ready == 0 && state != EXITED && !hung_ms && memory_used) give_back();
@@ -1048,7 +1065,7 @@ static void serve(void) {
       while (read(signals, &info, sizeof info) > 0) {}
       reap();
     }
-    if (polled[6].revents && state == RUNNING) ended(255);
+    if (polled[6].revents && state == RUNNING) stranger_ended();
   }
 }
 

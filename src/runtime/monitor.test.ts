@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -94,6 +94,24 @@ test('a process whose status went to somebody else has ended all the same, with 
   assert.equal((await watched.exited)?.code, 255);
 });
 
+test('a process that its runtime leaves to the monitor late, or after its end, has its own exit code', async () => {
+  // The runtime ends when it knows the pid; the parent of the process ends a moment later.
+  const late =
+    'my $pid = fork; exit 0 if $pid && do { 1 until -s "pid"; 1 }; my $own = fork; exec "/bin/sh", "-c", $ARGV[0] if !$own; ' +
+    'open my $f, ">", "pid.tmp"; print $f $own; close $f; rename "pid.tmp", "pid"; select undef, undef, undef, $ARGV[1]';
+  const started = (script: string, seconds: string) =>
+    run(script, {}, [], ['/usr/bin/perl', '-e', late, script, seconds]).monitor;
+  const codes = await Promise.all([
+    started('exit 3', '0.4').exited,
+    started('sleep 0.3; exit 4', '0.1').exited,
+    ...Array.from({ length: 20 }, () => started('sleep 0.05; exit 5', '0.02').exited),
+  ]);
+  assert.deepEqual(
+    codes.map((exit) => exit?.code),
+    [3, 4, ...Array.from({ length: 20 }, () => 5)],
+  );
+});
+
 test('a runtime that fails is told with its own words and leaves no exit', async () => {
   const { monitor, stream, directory } = run('', {}, [output], ['/bin/sh', '-c', 'echo "no such thing" >&2; exit 3']);
   await assert.rejects(monitor.started, (error) => error instanceof MonitorFailure && error.said === 'no such thing');
@@ -153,50 +171,49 @@ test('the log rotates by size and keeps as many files as it may, with every line
 });
 
 test('while somebody follows, the log keeps more files than it may, and after that it does not', async () => {
-  const { monitor, directory, stream } = run(
-    'one() { i=0; while [ $i -lt 500 ]; do echo line $i; i=$((i+1)); done; echo done; read x; }; one; one; one; one',
-    { 'log-size': 5000, 'log-files': 2, stdin: 'open' },
-    [everything],
+  const { monitor, directory, log } = run(
+    'for n in 1 2 3 4; do i=0; while [ $i -lt 500 ]; do echo line $i; i=$((i+1)); done; echo done $n; ' +
+      'while [ ! -e go$n ]; do sleep 0.02; done; done',
+    { 'log-size': 5000, 'log-files': 2 },
+    [],
   );
-  await monitor.started;
   const names = () =>
     readdirSync(directory)
       .filter((name) => /^log\.\d+$/.test(name))
       .sort((a, b) => Number(a.slice(4)) - Number(b.slice(4)));
-  /** Until the script waits for the next word, and all of it is in the log. */
-  const written = async (expected: () => boolean) => {
-    for (const until = Date.now() + 10_000; !expected() && Date.now() < until; ) await sleep(10);
+  const until = async (what: string, condition: () => boolean) => {
+    for (const late = Date.now() + 10_000; !condition(); await sleep(10))
+      assert.ok(Date.now() < late, `${what}: ${names().join()}`);
   };
-  const said = (n: number) => () => text.split('done\n').length > n;
-  let text = '';
-  stream.on('data', (chunk: Buffer) => {
-    text += chunk.toString('latin1').replaceAll(/[\x00-\x02]{7}./gs, '');
-  });
-  await written(said(1));
-  assert.deepEqual(names(), ['log.1']);
-  const first = (await followLog(directory))!;
-  const second = (await followLog(directory))!;
-  stream.write('\n');
-  await written(said(2));
-  await written(() => names().length > 5);
-  assert.ok(names().length > 5, names().join());
-  first.destroy();
-  stream.write('\n');
-  await written(said(3));
-  const all = [...names().toReversed(), 'log'].flatMap((name) => entries(join(directory, name)));
-  // Those of before, as many as there were, and from there on every line.
-  const lines = all.map(({ log }) => log);
-  const from = lines.indexOf('done\n');
-  const round = [...Array.from({ length: 500 }, (_, n) => `line ${n}\n`), 'done\n'];
-  assert.deepEqual(lines.slice(from + 1), [...round, ...round]);
-  second.destroy();
-  await written(() => names().length === 1);
-  assert.deepEqual(names(), ['log.1']);
-  stream.write('\n');
-  await written(said(4));
-  assert.deepEqual(names(), ['log.1']);
-  stream.end('\n');
-  await monitor.exited;
+  const round = async (n: number) => {
+    if (n > 1) writeFileSync(join(directory, `go${n - 1}`), '');
+    // In the middle of a rotation there is none.
+    const last = () => spawnSync('cat', [log], { encoding: 'utf8' }).stdout;
+    await until(`round ${n}`, () => last().includes(`"done ${n}\\n"`));
+  };
+  try {
+    await round(1);
+    assert.deepEqual(names(), ['log.1']);
+    const first = (await followLog(directory))!;
+    const second = (await followLog(directory))!;
+    await round(2);
+    assert.ok(names().length > 5, names().join());
+    first.destroy();
+    await round(3);
+    // Those of before, as many as there were, and from there on every line.
+    const lines = [...names().toReversed(), 'log'].flatMap((name) =>
+      entries(join(directory, name)).map((line) => line.log),
+    );
+    const numbered = Array.from({ length: 500 }, (_, n) => `line ${n}\n`);
+    assert.deepEqual(lines.slice(lines.indexOf('done 1\n') + 1), [...numbered, 'done 2\n', ...numbered, 'done 3\n']);
+    second.destroy();
+    await until('nobody follows', () => names().length === 1);
+    await round(4);
+    assert.deepEqual(names(), ['log.1']);
+  } finally {
+    for (const n of [1, 2, 3, 4]) writeFileSync(join(directory, `go${n}`), '');
+    await monitor.exited;
+  }
 });
 
 test('a full disk loses log lines and neither the output nor the process (R05)', async () => {
@@ -292,10 +309,11 @@ test('a client that takes nothing holds the process back, and loses nothing once
 });
 
 test('the exit is told although a client takes nothing; what is left waits for it', async () => {
-  const { stream, monitor } = run('head -c 200000 /dev/zero', { log: '/dev/null' });
+  // In one write, of which a full socket and a full pipe hold everything: in small ones the socket would hold half as much.
+  const { stream, monitor } = run('dd if=/dev/zero bs=220000 count=1 2>/dev/null', { log: '/dev/null' });
   stream.pause();
   assert.equal((await monitor.exited)?.code, 0);
-  assert.equal((await read(stream)).stdout.length, 200_000);
+  assert.equal((await read(stream)).stdout.length, 220_000);
 });
 
 test('a client that goes away disturbs nobody', async () => {
