@@ -194,11 +194,12 @@ export function fakeEngine({
   return { engine, events };
 }
 
-export function fakeServer(parts: FakeParts = {}) {
+export function fakeServer(parts: FakeParts = {}, { mostFiles = Number.POSITIVE_INFINITY } = {}) {
   const { engine, events } = fakeEngine(parts);
   const server = new ApiServer({
     engine,
     log: silentLog,
+    mostFiles,
     versions: { berth: '0.1.0', engine: '28.5.2', commit: 'abc', built: '2026-11-23T00:00:00Z' },
   });
   return { server, events };

@@ -11,6 +11,7 @@ import {
   minVersion,
   parseVersion,
 } from '../protocol/version.ts';
+import { Crowd, isOutOfFiles } from './crowd.ts';
 import { errorReply, HttpError, statusOfError } from './errors.ts';
 import { headerLines } from './flat-headers.ts';
 import { isStream, jsonText, type Reply, type StreamReply, text } from './reply.ts';
@@ -24,6 +25,8 @@ export interface ApiServerDeps {
   readonly engine: EngineRooms;
   readonly log: Log;
   readonly versions: Versions;
+  /** How many files this process may have open. */
+  readonly mostFiles: number;
 }
 
 export interface ListenOptions {
@@ -47,6 +50,7 @@ export class ApiServer {
   readonly #router: Router;
   readonly #server: Server;
   readonly #common: readonly string[];
+  readonly #crowd: Crowd;
   /** Answers on their way that have an end of their own. */
   readonly #running = new Set<ServerResponse>();
   /** Streams and connections that were taken over: these are told to end when the engine stops. */
@@ -55,7 +59,7 @@ export class ApiServer {
   #closing = false;
   #drained: (() => void) | undefined;
 
-  constructor({ engine, log, versions }: ApiServerDeps) {
+  constructor({ engine, log, versions, mostFiles }: ApiServerDeps) {
     this.#log = log;
     this.#common = [
       'Api-Version',
@@ -81,6 +85,8 @@ export class ApiServer {
       },
       (message, response) => this.#request(message, response),
     );
+    this.#crowd = new Crowd({ limit: mostFiles, log, makeRoom: () => this.#server.closeIdleConnections() });
+    this.#server.on('connection', (socket: Socket) => this.#crowd.arrive(socket));
     this.#server.maxConnections = mostConnections;
     this.#server.timeout = 0;
     this.#server.on('upgrade', (message: IncomingMessage, socket: Socket, head: Buffer) => {
@@ -158,6 +164,7 @@ export class ApiServer {
   }
 
   #takesOver(message: IncomingMessage): boolean {
+    if (this.#crowd.turnsAway(message.socket)) return false;
     const upgrade = message.headers.upgrade?.toLowerCase();
     if (upgrade !== 'tcp' && upgrade !== 'websocket') return false;
     try {
@@ -169,6 +176,12 @@ export class ApiServer {
 
   #request(message: IncomingMessage, response: ServerResponse): void {
     const controller = lazyController(response);
+    if (this.#crowd.turnsAway(message.socket)) {
+      const reply = { ...errorReply(this.#crowd.refusal()), headers: ['Connection', 'close'] };
+      message.once('end', () => this.#send(message, response, reply, controller));
+      dropRest(message);
+      return;
+    }
     let reply: Reply | Promise<Reply>;
     let route: Route | undefined;
     try {
@@ -199,7 +212,8 @@ export class ApiServer {
       });
   }
 
-  #failed(error: unknown, message: IncomingMessage): Reply {
+  #failed(thrown: unknown, message: IncomingMessage): Reply {
+    const error = isOutOfFiles(thrown) ? this.#crowd.refusal(thrown) : thrown;
     const status = statusOfError(error);
     if (status === 500) this.#log.error('request failed', { method: message.method, path: message.url, error });
     // Something outside that does not answer, such as a registry.
@@ -291,7 +305,8 @@ export class ApiServer {
         signal: () => controller.signal,
       });
       await match.route.upgrade(request, socket, head);
-    } catch (error) {
+    } catch (thrown) {
+      const error = isOutOfFiles(thrown) ? this.#crowd.refusal(thrown) : thrown;
       const status = statusOfError(error);
       if (status === 500)
         this.#log.error('request failed', { method: message.method, path: message.url, status, error });

@@ -177,6 +177,8 @@ export async function openEngine(config: Config, log: Log) {
     containers,
     registry,
     system,
+    // Node raises the soft limit to the hard one when it starts.
+    mostFiles: machine.hardLimits['RLIMIT_NOFILE'] ?? Number.POSITIVE_INFINITY,
     [Symbol.asyncDispose]: () => closing.disposeAsync(),
   };
 }

@@ -31,7 +31,7 @@ export async function runEngine(config: Config): Promise<number> {
     protectFromOom(log);
     const ended = endSignal();
     const engine = await openEngine(config, log);
-    const api = new ApiServer({ engine, log, versions });
+    const api = new ApiServer({ engine, log, versions, mostFiles: engine.mostFiles });
     try {
       await api.listen(config.socket, { mode: 0o660, group });
       log.info('engine is ready', {

@@ -281,11 +281,16 @@ function makeNetns(): string {
   return name;
 }
 
-/** Berth as users run it, from the bundle. `flags` are the engine's own. */
-export async function startBerth({ flags = [] as readonly string[], name = 'berth' } = {}): Promise<TestEngine> {
+/** Berth as users run it, from the bundle. `flags` are the engine's own; `under` is a program that becomes it. */
+export async function startBerth({
+  flags = [] as readonly string[],
+  under = [] as readonly string[],
+  name = 'berth',
+} = {}): Promise<TestEngine> {
   const dir = mkdtempSync(join(tmpdir(), 'berth-engine-'));
   const netns = makeNetns();
   const command = [
+    ...under,
     process.execPath,
     ...engineNodeFlags,
     join(project, 'dist/daemon-main.js'),

@@ -285,11 +285,13 @@ describe('infoWarnings', () => {
       infoWarnings({ ...whole, swapLimit: false, blockWeight: false }, [
         { name: 'sysctl.ip_forward', state: 'warn', found: '' },
         { name: 'runtime.runc', state: 'fail', found: '', holes: ['CVE-1', 'CVE-2'] },
+        { name: 'limit.nofile', state: 'fail', found: '256 open files: too few' },
       ]),
       [
         'WARNING: No swap limit support',
         'WARNING: No blkio weight support',
         'WARNING: No blkio weight_device support',
+        'WARNING: 256 open files: too few',
         'WARNING: IPv4 forwarding is disabled',
         'WARNING: runc has known holes: CVE-1, CVE-2',
       ],

@@ -93,6 +93,9 @@ export function infoWarnings(
   const forwarding = findings.some(({ name, state }) => name === 'sysctl.ip_forward' && state !== 'ok');
   return [
     ...missing.map((what) => `WARNING: No ${what} support`),
+    ...findings
+      .filter(({ name, state }) => name === 'limit.nofile' && state === 'fail')
+      .map(({ found }) => `WARNING: ${found}`),
     ...(forwarding ? ['WARNING: IPv4 forwarding is disabled'] : []),
     ...findings
       .filter(({ holes }) => holes && holes.length > 0)
