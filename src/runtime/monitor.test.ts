@@ -82,6 +82,21 @@ test('a process ended by a signal has code 128 and the signal', async () => {
   assert.equal((await monitor.exited)?.code, 137);
 });
 
+test('a process that a lingering process of the runtime is the parent of keeps its exit code', async () => {
+  // What the runtime waits for is over before what it leaves behind, as crun is on a busy machine.
+  const lingering = `pipe my $r, my $w; if (fork) { close $w; <$r>; exit 0 } ${runtime}; close $w; select undef, undef, undef`;
+  for (const [script, code] of [
+    ['exit 3', 3],
+    ['sleep 0.3; exit 4', 4],
+    ['kill -9 $$', 137],
+  ] as const) {
+    for (const linger of ['0.05', '0.2']) {
+      const { monitor } = run(script, {}, [], ['/usr/bin/perl', '-e', `${lingering}, ${linger}`, script]);
+      assert.equal((await monitor.exited)?.code, code, `${script}, ${linger} s`);
+    }
+  }
+});
+
 test('a process whose status went to somebody else has ended all the same, with code 255', async () => {
   const reaping = `${runtime}; waitpid $pid, 0`;
   const { monitor } = run('exit 3', {}, [], ['/usr/bin/perl', '-e', reaping, 'exit 3']);
