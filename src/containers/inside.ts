@@ -1,6 +1,7 @@
-import { closeSync, constants, fchmodSync, fstatSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { posix } from 'node:path';
 import { codeOf, EngineError } from '../base/errors.ts';
+import { makeDirectory } from '../base/make-directories.ts';
 import { openat2, resolve } from '../sys/openat2.ts';
 
 const how = { flags: constants.O_DIRECTORY, resolve: resolve.inRoot | resolve.noMagicLinks };
@@ -22,11 +23,7 @@ export function makeDirectoryInside(root: string, path: string): void {
       }
       const parent = openat2(directory, posix.dirname(made), how);
       try {
-        mkdirSync(`/proc/self/fd/${parent}/${part}`);
-        // The umask is the engine's.
-        const made = openat2(parent, part, { ...how, resolve: how.resolve | resolve.noSymlinks });
-        fchmodSync(made, 0o755);
-        closeSync(made);
+        makeDirectory(`/proc/self/fd/${parent}/${part}`, 0o755);
       } catch (error) {
         // There, and yet not to be opened as a directory: a file, or a link to nowhere.
         if (codeOf(error) === 'EEXIST') throw new EngineError('invalid', `Cannot mkdir: ${made} is not a directory`);

@@ -13,8 +13,10 @@ export function hostsFile({
   readonly own: { readonly addresses: readonly string[]; readonly hostname: string; readonly domainname: string };
 }): string {
   const lines = [...loopback, ...extraHosts.map((entry) => extraHost(entry, hostGateway))];
-  for (const address of own.addresses)
-    lines.push(`${address}\t${own.domainname ? `${own.hostname}.${own.domainname} ` : ''}${own.hostname}`);
+  // The whole name, and the first part of it, however it was split between the two flags.
+  const full = own.domainname ? `${own.hostname}.${own.domainname}` : own.hostname;
+  const [first] = full.split('.');
+  for (const address of own.addresses) lines.push(`${address}\t${full}${first === full ? '' : ` ${first}`}`);
   return `${lines.join('\n')}\n`;
 }
 

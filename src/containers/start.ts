@@ -1,7 +1,6 @@
 import { mkdirSync, readFileSync, statSync } from 'node:fs';
-import { chmod } from 'node:fs/promises';
 import { hostname as hostsName } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { codeOf, EngineError, messageOf } from '../base/errors.ts';
 import { makeDirectories } from '../base/make-directories.ts';
 import type { Endpoint } from '../networks/networks.ts';
@@ -270,7 +269,7 @@ function wantsDevices({ hostConfig }: ContainerRecord): boolean {
 async function makeBindSources({ own }: ContainerRecord): Promise<void> {
   for (const { point, createSource } of own.mounts) {
     if (point.Type !== 'bind' || !createSource) continue;
-    const made = await makeDirectories(point.Source, 0o755).catch((error: unknown): undefined => {
+    await makeDirectories(point.Source, 0o755).catch((error: unknown) => {
       // A file, or a socket: it is mounted as it is.
       if (codeOf(error) !== 'EEXIST')
         throw new EngineError(
@@ -282,9 +281,6 @@ async function makeBindSources({ own }: ContainerRecord): Promise<void> {
           },
         );
     });
-    // The umask is the engine's, the directories are the container's.
-    if (made !== undefined)
-      for (let path = point.Source; path.length >= made.length; path = dirname(path)) await chmod(path, 0o755);
   }
 }
 
@@ -315,7 +311,8 @@ async function specMount(mount: HeldMount): Promise<ContainerMount> {
   const { point, recursive, recursiveReadOnly, subpath, tmpfs } = mount;
   const target = point.Destination;
   if (tmpfs !== undefined) return { type: 'tmpfs', target, options: tmpfsOptions(tmpfs) };
-  if (!statSync(point.Source, { throwIfNoEntry: false }))
+  const found = statSync(point.Source, { throwIfNoEntry: false });
+  if (!found)
     throw new EngineError(
       'invalid',
       `invalid mount config for type "${point.Type}": bind source path does not exist: ${point.Source}`,
@@ -334,6 +331,7 @@ async function specMount(mount: HeldMount): Promise<ContainerMount> {
     readOnly: !point.RW,
     propagation: point.Propagation || undefined,
     recursive,
-    recursiveReadOnly,
+    // Nothing is mounted below a file; and crun opens what it makes read-only in this way as a directory.
+    recursiveReadOnly: found.isDirectory() ? recursiveReadOnly : 'no',
   };
 }

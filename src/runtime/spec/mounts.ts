@@ -66,8 +66,10 @@ function sharedMemory(ipc: SpecInput['namespaces']['ipc'], size: number): SpecMo
         options: ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${size}`],
       },
     ];
-  const source = ipc === 'host' ? '/dev/shm' : ipc.shm;
-  return [{ destination, type: 'bind', source, options: ['rbind', 'rprivate'] }];
+  if (ipc === 'host') return [{ destination, type: 'bind', source: '/dev/shm', options: ['rbind', 'rprivate'] }];
+  // crun's bind drops the flags that the mount has where they are not named again.
+  const options = ['rbind', 'rprivate', 'nosuid', 'noexec', 'nodev'];
+  return [{ destination, type: 'bind', source: ipc.shm, options }];
 }
 
 const depth = (path: string) => path.split('/').filter((part) => part !== '').length;
