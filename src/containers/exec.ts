@@ -46,6 +46,8 @@ export class Execs {
     if (request.Cmd.length === 0) throw new EngineError('invalid', 'No exec command specified');
     workingDirectory(request.WorkingDir);
     parseDetachKeys(request.DetachKeys);
+    // Told at once, as Docker does; who it is then is looked up when it starts.
+    if (request.User) resolveUser(room.rootfs(container.id), request.User);
     const id = randomBytes(32).toString('hex');
     const state: ExecState = {
       id,
