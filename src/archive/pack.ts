@@ -19,14 +19,20 @@ export function statPath(view: RootView, path: string): PathStat {
   }
 }
 
-/** First the facts of the path, then it and all below it as a tar whose only root is the path's last component. */
-export function* packPath(view: RootView, path: string): Generator<PathStat | Buffer, void, unknown> {
+/**
+ * First the facts of the path, then it and all below it as a tar whose only root is `as`, else the path's last component.
+ */
+export function* packPath(
+  view: RootView,
+  path: string,
+  { as, follow = false }: { readonly as?: string; readonly follow?: boolean } = {},
+): Generator<PathStat | Buffer, void, unknown> {
   using walk = new Walk(view);
-  const { place } = walk.resolve(bytesOfText(path));
+  const { place } = walk.resolve(bytesOfText(path), { follow });
   try {
     yield factsOf(walk, place, path);
     const tar = new TarStream(walk.inodes);
-    yield* packTree(walk, tar, place, bytesOfText(rootName(path)));
+    yield* packTree(walk, tar, place, bytesOfText(as ?? rootName(path)));
     yield* tar.end();
   } finally {
     place.close();

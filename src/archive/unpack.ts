@@ -20,6 +20,12 @@ export interface UnpackOptions {
   /** A directory does not give way to something else, nor something else to a directory. */
   readonly keepTypes: boolean;
   readonly owner: Owner | undefined;
+  /**
+   * For an archive of one file or directory: what it is called in there, and what it is to be called ('' is the directory
+   * that it is unpacked into). Any other name, and any that goes through a link, is refused: who reads an archive that a
+   * container had a part in gets that one thing and nothing beside it (S04).
+   */
+  readonly only?: { readonly from: string; readonly to: string };
 }
 
 /** Asks for the next piece of the archive; undefined is its end. */
@@ -71,6 +77,20 @@ class Unpack implements Disposable {
     });
   }
 
+  get #links() {
+    return this.#options.only ? { links: 'refused' as const } : {};
+  }
+
+  #components(name: string, what?: string): string[] {
+    const components = cleanName(name, what);
+    const { only } = this.#options;
+    if (!only) return components;
+    const first = cleanName(only.from)[0];
+    if (first !== undefined && components.shift() !== first)
+      throw refused(`invalid ${what ?? 'entry name'} ${quoted(name)}: it is not ${quoted(only.from)}, nor below it`);
+    return only.to === '' ? components : [bytesOfText(only.to), ...components];
+  }
+
   finish(): void {
     this.reader.finish();
     for (const { path, entry } of this.#directories) {
@@ -98,7 +118,7 @@ class Unpack implements Disposable {
   }
 
   #entry(entry: TarEntry): void {
-    const components = cleanName(entry.name);
+    const components = this.#components(entry.name);
     const name = components.pop();
     // The directory itself is there already, and keeps what it is.
     if (name === undefined) return;
@@ -126,7 +146,7 @@ class Unpack implements Disposable {
     if (keepTypes && !was && will)
       throw refused(`cannot overwrite non-directory ${quoted(entry.name)} with directory ${quoted(path)}`);
     if (was && will) {
-      this.#directories.push({ path: cleanName(entry.name).join('/'), entry });
+      this.#directories.push({ path: this.#components(entry.name).join('/'), entry });
       return false;
     }
     removeBelow(this.#walk, parent, name);
@@ -145,7 +165,7 @@ class Unpack implements Disposable {
         return this.#link(parent, name, entry);
       case 'directory':
         this.#again(parent, name, () => calls.mkdir(parent.fd, name, 0o700));
-        this.#directories.push({ path: cleanName(entry.name).join('/'), entry });
+        this.#directories.push({ path: this.#components(entry.name).join('/'), entry });
         break;
       case 'symlink':
         this.#again(parent, name, () => calls.symlink(entry.linkName, parent.fd, name));
@@ -168,11 +188,11 @@ class Unpack implements Disposable {
   }
 
   #link(parent: Place, name: string, entry: TarEntry): void {
-    const components = cleanName(entry.linkName, 'hardlink target');
+    const components = this.#components(entry.linkName, 'hardlink target');
     const last = components.pop();
     if (last === undefined) throw refused(`invalid hardlink target ${quoted(entry.linkName)}`);
     const { into } = this.#options;
-    const { place } = this.#walk.resolve(components.join('/'), { from: into, follow: true });
+    const { place } = this.#walk.resolve(components.join('/'), { from: into, follow: true, ...this.#links });
     try {
       const found = this.#walk.child(place, last);
       found?.close();
@@ -243,6 +263,7 @@ class Unpack implements Disposable {
     const { place } = this.#walk.resolve(path, {
       from: into,
       follow: true,
+      ...this.#links,
       make: (at, name) => this.#implied(at, name),
     });
     if (!isDirectory(place.stat)) {

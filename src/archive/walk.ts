@@ -118,10 +118,17 @@ export class Walk implements Disposable {
     {
       follow = false,
       from = this.root,
+      links = 'followed',
       make,
-    }: { readonly follow?: boolean; readonly from?: Place; readonly make?: (parent: Place, name: string) => void } = {},
+    }: {
+      readonly follow?: boolean;
+      readonly from?: Place;
+      readonly links?: 'followed' | 'refused';
+      readonly make?: (parent: Place, name: string) => void;
+    } = {},
   ): Resolved {
     const steps = this.#walk(path, from, {
+      mostLinks: links === 'refused' ? 0 : mostLinks,
       follow: follow || /(^|\/)\.{0,2}$/.test(path),
       missing: (parent, name) => {
         if (!make) throw new FileError('ENOENT', `lstat ${path}`);
@@ -143,7 +150,7 @@ export class Walk implements Disposable {
   targetOf(path: string): string {
     let steps: readonly Step[] = [];
     try {
-      steps = this.#walk(path, this.root, { follow: true, missing: () => undefined });
+      steps = this.#walk(path, this.root, { mostLinks, follow: true, missing: () => undefined });
       return pathOf(steps);
     } finally {
       for (const { place } of steps) if (place !== this.root) place?.close();
@@ -153,7 +160,11 @@ export class Walk implements Disposable {
   #walk(
     path: string,
     from: Place,
-    how: { readonly follow: boolean; readonly missing: (parent: Place, name: string) => Place | undefined },
+    how: {
+      readonly mostLinks: number;
+      readonly follow: boolean;
+      readonly missing: (parent: Place, name: string) => Place | undefined;
+    },
   ): Step[] {
     const steps: Step[] = [{ name: '', place: from }];
     const pop = () => {
@@ -182,7 +193,7 @@ export class Walk implements Disposable {
         } finally {
           next.close();
         }
-        if (++followed > mostLinks || todo.length > deepest) throw new FileError('ELOOP', `lstat ${path}`);
+        if (++followed > how.mostLinks || todo.length > deepest) throw new FileError('ELOOP', `lstat ${path}`);
         if (target.startsWith('/')) while (steps.length > 1) pop();
         todo.push(...componentsOf(target));
       }

@@ -36,6 +36,22 @@ const commands: Readonly<Record<string, Entry>> = {
   },
   kill: { about: 'send a signal to containers', load: async () => (await import('./commands/lifecycle.ts')).kill },
   rm: { about: 'remove containers', load: async () => (await import('./commands/lifecycle.ts')).rm },
+  cp: {
+    about: 'copy files between a container and this machine',
+    load: async () => (await import('./commands/files.ts')).cp,
+  },
+  diff: {
+    about: 'list what a container changed over its image',
+    load: async () => (await import('./commands/files.ts')).diff,
+  },
+  export: {
+    about: "write a container's files as a tar",
+    load: async () => (await import('./commands/files.ts')).exportFiles,
+  },
+  commit: {
+    about: 'make an image of a container',
+    load: async () => (await import('./commands/files.ts')).commit,
+  },
   inspect: {
     about: 'show all that is known of a container or an image',
     load: async () => (await import('./commands/inspect.ts')).inspect,
