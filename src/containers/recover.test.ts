@@ -146,3 +146,25 @@ test('R19 with the machine everything is asked to stop, nothing starts, and who 
   assert.deepEqual(running.map(({ name }) => name).sort(), ['always', 'on-failure', 'unless-stopped']);
   assert.equal(again.get('no').state.exitCode, 143);
 });
+
+test('R01 what was paused for a commit goes on; what somebody paused stays so', async () => {
+  await using engine = await fakeEngine();
+  for (const name of ['committed', 'paused']) {
+    await engine.containers.create(name, request(), undefined);
+    await engine.containers.start(name);
+    await engine.containers.pause(name);
+  }
+  await engine.containers.idle();
+  const { id } = engine.containers.get('committed');
+  const record = (await engine.database.load('container')).get(id) as object & { own: object };
+  const value = { ...record, own: { ...record.own, pausedForCommit: true } };
+  await engine.database.write([{ kind: 'container', key: id, value }]);
+  await using again = await engine.open();
+  assert.deepEqual(
+    again.list().map(({ name, state }) => [name, state.status, engine.runtime.tasks.get(again.get(name).id)!.paused]),
+    [
+      ['committed', 'running', false],
+      ['paused', 'paused', true],
+    ],
+  );
+});

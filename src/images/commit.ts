@@ -1,7 +1,7 @@
 import { EngineError } from '../base/errors.ts';
 import type { ContentStore } from '../content/store.ts';
 import { type Digest, digestOf } from '../oci/digest.ts';
-import type { ImageConfig, ImageDefaults } from '../oci/image-config.ts';
+import type { HistoryEntry, ImageConfig, ImageDefaults } from '../oci/image-config.ts';
 import { type Descriptor, type Manifest, mediaTypes } from '../oci/manifest.ts';
 import { readImageConfig, readManifest } from '../oci/validate.ts';
 import type { Lease } from './claims.ts';
@@ -51,7 +51,7 @@ export async function commitImage(commit: ImageCommit, { content, sink, lease }:
     config: commit.config,
     rootfs: { type: 'layers', diff_ids: [...before.rootfs.diff_ids, ...(layer ? [layer.digest] : [])] },
     history: [
-      ...(before.history ?? []),
+      ...wholeHistory(before),
       { created, created_by: commit.createdBy, ...author, ...comment, ...(layer ? {} : { empty_layer: true }) },
     ],
   };
@@ -69,6 +69,12 @@ export async function commitImage(commit: ImageCommit, { content, sink, lease }:
     layers: [...manifest.layers, ...(layer ? [{ mediaType: layerType, ...layer }] : [])],
   };
   return await put(made.mediaType!, made);
+}
+
+/** Entries for layers that it does not tell of too: else the one that is added would be taken for one of theirs. */
+function wholeHistory({ history = [], rootfs, created }: ImageConfig): readonly HistoryEntry[] {
+  const untold = rootfs.diff_ids.length - history.filter((entry) => !entry.empty_layer).length;
+  return [...history, ...Array.from({ length: Math.max(0, untold) }, () => (created ? { created } : {}))];
 }
 
 /** All that the new manifest names is kept from collection from here on. */

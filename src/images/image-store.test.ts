@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { digestOf, hexOf } from '../oci/digest.ts';
-import { mediaTypes } from '../oci/manifest.ts';
+import { type Descriptor, mediaTypes } from '../oci/manifest.ts';
+import type { ImageCommit } from './commit.ts';
 import { all, amd64, arm64, type FakeEngine, fakeEngine, makeImage, makeIndex } from './fake-images.ts';
 
 async function pull(engine: FakeEngine, name: string, image = makeImage()) {
@@ -367,4 +368,80 @@ test('a layer that was lost is made again from its blob', async () => {
   engine.snapshots.all.clear();
   assert.equal((await engine.images.get('web:1')).layers.length, 1);
   assert.equal(engine.snapshots.layers().length, 1);
+});
+
+const commitOf = (
+  base: { root: Descriptor },
+  layer: readonly string[],
+  changes: Partial<ImageCommit> = {},
+): ImageCommit => ({
+  base: base.root,
+  config: { Cmd: ['made'] },
+  layer: (async function* () {
+    for (const piece of layer) yield Buffer.from(piece);
+  })(),
+  createdBy: 'sh -c x',
+  comment: 'words',
+  author: 'me',
+  name: 'docker.io/library/made:1',
+  signal: new AbortController().signal,
+  ...changes,
+});
+
+test('commit puts a layer more on an image, and it is there after a restart', async () => {
+  await using engine = await fakeEngine();
+  const made = makeImage({ history: [{ created_by: 'base' }] });
+  await pull(engine, 'docker.io/library/web:latest', made);
+  const id = await engine.images.commit(commitOf(made, ['lay', 'er']));
+  const image = await engine.images.get('made:1');
+  assert.equal(image.id, id);
+  assert.deepEqual(image.layers, [...made.diffIds, digestOf('layer')]);
+  assert.deepEqual([image.config.config, image.config.author], [{ Cmd: ['made'] }, 'me']);
+  const history = await engine.images.history('made:1');
+  assert.deepEqual(
+    history.map(({ created_by, comment, size }) => [created_by, comment, size > 0]),
+    [
+      ['sh -c x', 'words', true],
+      ['base', undefined, true],
+    ],
+  );
+  assert.deepEqual(
+    engine.events.slice(-2).map(({ action, actor }) => [action, actor.id, actor.attributes['name']]),
+    [
+      ['create', id, id],
+      ['tag', id, 'made:1'],
+    ],
+  );
+  assert.equal((await (await engine.reopen()).get('made:1')).id, id);
+});
+
+test('commit without a layer, name and words', async () => {
+  await using engine = await fakeEngine();
+  const made = makeImage();
+  await pull(engine, 'docker.io/library/web:latest', made);
+  const id = await engine.images.commit(commitOf(made, [], { name: undefined, comment: '', author: '' }));
+  const image = await engine.images.get(id);
+  assert.deepEqual([image.layers, image.names], [made.diffIds, []]);
+  const [newest] = await engine.images.history(id);
+  assert.deepEqual([newest?.empty_layer, newest?.comment, newest?.size], [true, undefined, 0]);
+  assert.equal(engine.events.at(-1)?.action, 'create');
+});
+
+test('a commit that fails, is aborted, or whose base is gone leaves nothing', async () => {
+  await using engine = await fakeEngine();
+  const made = makeImage();
+  await pull(engine, 'docker.io/library/web:latest', made);
+  const before = (await engine.content.digests()).length;
+  const broken = (async function* () {
+    yield Buffer.from('half');
+    throw new Error('the disk is gone');
+  })();
+  await assert.rejects(engine.images.commit(commitOf(made, [], { layer: broken })), /the disk is gone/);
+  const aborted = AbortSignal.abort();
+  await assert.rejects(engine.images.commit(commitOf(made, ['x'], { signal: aborted })), { kind: 'canceled' });
+  assert.equal((await engine.content.digests()).length, before);
+  assert.equal((await engine.images.list()).length, 1);
+  await engine.images.remove('web', force);
+  await assert.rejects(engine.images.commit(commitOf(made, ['x'])), { kind: 'not-found' });
+  assert.deepEqual(await engine.content.digests(), []);
 });

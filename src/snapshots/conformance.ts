@@ -138,6 +138,61 @@ export function conformsAsSnapshotter(name: string, { open, addLayer }: Snapshot
         await snapshotter.remove('c');
       }));
 
+    test('what is open is read and written through descriptors, and nothing of it is mounted anywhere', () =>
+      inPlace(async (root) => {
+        await using snapshotter = open(root);
+        const base = await addLayer(snapshotter, [file('a', 'base'), file('b')]);
+        const top = await addLayer(snapshotter, [file('a', 'top')]);
+        await snapshotter.prepare('c', [base, top]);
+        const before = mountsBelow(root).filter((target) => !target.includes('/mounts/'));
+        {
+          await using opened = snapshotter.open('c');
+          const at = (fd: number, name: string) => `/proc/self/fd/${fd}/${name}`;
+          assert.equal(readFileSync(at(opened.root, 'a'), 'utf8'), 'top');
+          writeFileSync(at(opened.root, 'a'), 'mine');
+          writeFileSync(at(opened.root, 'new'), 'mine');
+          assert.equal(readFileSync(at(opened.lower(), 'a'), 'utf8'), 'top');
+          assert.deepEqual(readdirSync(at(opened.lower(), '')), ['a', 'b']);
+          assert.deepEqual(readdirSync(opened.upper).sort(), ['a', 'new']);
+          assert.deepEqual(
+            mountsBelow(root).filter((target) => !target.includes('/mounts/')),
+            before,
+          );
+          await assert.rejects(snapshotter.removeLayer(top), refusedWith('conflict'));
+        }
+        await snapshotter.remove('c');
+        assert.throws(() => snapshotter.open('c'), refusedWith('not-found'));
+        await snapshotter.removeLayer(top);
+      }));
+
+    test('what is open and what is mounted are one file system, in whatever order they come and go', () =>
+      inPlace(async (root, target) => {
+        await using snapshotter = open(root);
+        const base = await addLayer(snapshotter, [file('a', 'base')]);
+        await snapshotter.prepare('c', [base]);
+        const at = target('rootfs');
+        const in_ = (fd: number, name: string) => `/proc/self/fd/${fd}/${name}`;
+        const first = snapshotter.open('c');
+        for (let round = 0; round < 3; round++) {
+          await snapshotter.mount('c', at);
+          await using inside = snapshotter.open('c');
+          writeFileSync(join(at, `mounted-${round}`), 'x');
+          writeFileSync(in_(first.root, `opened-${round}`), 'x');
+          assert.ok(existsSync(in_(inside.root, `opened-${round}`)));
+          assert.ok(existsSync(join(at, `opened-${round}`)));
+          const { dev, ino } = statSync(at);
+          for (const { root: fd } of [first, inside])
+            assert.deepEqual([statSync(in_(fd, '.')).dev, statSync(in_(fd, '.')).ino], [dev, ino]);
+          await snapshotter.unmount('c', at);
+          assert.deepEqual(readdirSync(at), []);
+          assert.ok(existsSync(in_(first.root, `mounted-${round}`)));
+          assert.ok(existsSync(in_(inside.root, `mounted-${round}`)));
+        }
+        await snapshotter.remove('c');
+        await first[Symbol.asyncDispose]();
+        assert.deepEqual(snapshotter.snapshots(), []);
+      }));
+
     test("the root of a snapshot looks like the top layer's", () =>
       inPlace(async (root, target) => {
         await using snapshotter = open(root);
