@@ -6,6 +6,7 @@ import type { UpdateRequest } from '../protocol/update-request.ts';
 import type { AttachStream, TerminalSize } from '../runtime/runtime.ts';
 import type { CommitRequest } from './commit.ts';
 import type { ContainerFiles } from './files.ts';
+import type { Pruned } from './prune.ts';
 import type { Sample, SampleListener } from './stats.ts';
 
 export type Status = 'created' | 'running' | 'paused' | 'restarting' | 'removing' | 'exited' | 'dead';
@@ -179,6 +180,8 @@ export interface Containers {
     name: string,
     options: { readonly force: boolean; readonly volumes: boolean; readonly link: boolean },
   ): Promise<void>;
+  /** Removes those that do not run and that are accepted. */
+  prune(accept: (container: Container) => boolean, signal: AbortSignal): Promise<Pruned>;
   /**
    * Returns at once with a promise; throws at once when the container is not there. The condition is watched from the
    * call on. `error` is why a start failed.

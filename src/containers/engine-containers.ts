@@ -24,6 +24,7 @@ import { Execs } from './exec.ts';
 import { type ContainerFiles, RoomFiles } from './files.ts';
 import { readLogs } from './logs.ts';
 import { checkName } from './names.ts';
+import { type Pruned, prune } from './prune.ts';
 import { isRunning } from './record.ts';
 import { recover } from './recover.ts';
 import { remove } from './remove.ts';
@@ -141,6 +142,10 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
     const { id } = this.#room.store.get(name);
     await remove(this.#room, name, options);
     this.#execs.forgetOf(id);
+  }
+
+  prune(accept: (container: Container) => boolean, signal: AbortSignal): Promise<Pruned> {
+    return prune(this.#room, accept, signal);
   }
 
   wait(name: string, condition: WaitCondition) {

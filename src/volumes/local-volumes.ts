@@ -9,6 +9,7 @@ import type { Log } from '../base/log.ts';
 import type { Events } from '../events/bus.ts';
 import type { Database } from '../state/database.ts';
 import { copyTree, syncFileSystem } from './copy-tree.ts';
+import { treeSize } from './tree-size.ts';
 import type { Volume, Volumes, VolumeUsers } from './volumes.ts';
 
 export interface LocalVolumesDeps {
@@ -140,6 +141,32 @@ export class LocalVolumes implements Volumes {
       await rm(trash, { recursive: true, force: true });
       events.emit({ type: 'volume', action: 'destroy', actor: { id: name, attributes: { driver: 'local' } } });
     });
+  }
+
+  async prune(accept: (volume: Volume) => boolean, signal: AbortSignal) {
+    const names: string[] = [];
+    let bytes = 0;
+    for (const volume of [...this.#volumes.values()]) {
+      if (signal.aborted) break;
+      const { name, mountpoint } = volume;
+      if (!accept(volume) || this.#users.usersOf(name).length > 0) continue;
+      const size = await treeSize(mountpoint);
+      try {
+        await this.remove(name, { force: false });
+      } catch (error) {
+        // In use, or removed, meanwhile.
+        if (error instanceof EngineError && (error.kind === 'conflict' || error.kind === 'not-found')) continue;
+        throw error;
+      }
+      names.push(name);
+      bytes += size;
+    }
+    this.#deps.events.emit({
+      type: 'volume',
+      action: 'prune',
+      actor: { id: '', attributes: { reclaimed: String(bytes) } },
+    });
+    return { names, bytes };
   }
 
   fill(name: string, from: string): Promise<void> {

@@ -27,6 +27,11 @@ export interface Volumes {
   usage(name: string): Promise<number>;
   /** Deletes the data at once. Whether it is in use is asked of `users`. */
   remove(name: string, options: { readonly force: boolean }): Promise<void>;
+  /** Removes those that nobody uses and that are accepted, and counts the bytes of their files. */
+  prune(
+    accept: (volume: Volume) => boolean,
+    signal: AbortSignal,
+  ): Promise<{ readonly names: readonly string[]; readonly bytes: number }>;
   /**
    * Fills a volume that is empty with what the image has at the mount point (copy-up), keeping owner, mode, times, links
    * and extended attributes. Done at most once in a volume's life.

@@ -16,6 +16,7 @@ import { imageArchiveRoutes } from './image-archives.ts';
 import { imageRegistryRoutes } from './image-registry.ts';
 import { imageRoutes } from './images.ts';
 import { networkRoutes } from './networks.ts';
+import { pruneRoutes } from './prune.ts';
 import { statsRoutes } from './stats.ts';
 import { streamRoutes } from './streams.ts';
 import { systemRoutes } from './system.ts';
@@ -45,6 +46,7 @@ export function routesOf(deps: RouteDeps): Route[] {
     ...systemRoutes(deps),
     ...containerListRoutes(deps),
     ...unbuiltRoutes(deps),
+    ...pruneRoutes(deps),
     ...containerRoutes(deps),
     ...statsRoutes(deps),
     ...streamRoutes(deps),
