@@ -531,7 +531,6 @@ test('the list is made again when a container changes, and the status text count
 test('what is not built says so, and the swarm is answered as Docker does', async () => {
   await using engine = await serve();
   for (const [method, path] of [
-    ['POST', '/containers/prune'],
     ['POST', '/build'],
     ['GET', '/images/a/b/attestations'],
   ] as const)

@@ -3,6 +3,7 @@ import { rmdir } from 'node:fs/promises';
 import { codeOf } from '../base/errors.ts';
 import type { Room } from './room.ts';
 import { unmountSharedMemory } from './shared-memory.ts';
+import { unmountSubpaths } from './subpaths.ts';
 
 /**
  * Removes what a start made below the run directory, and never what is mounted there: as long as the root is a mount
@@ -14,5 +15,6 @@ export async function removeBundle(room: Room, id: string): Promise<void> {
     if (codeOf(error) !== 'ENOENT') throw error;
   });
   unmountSharedMemory(room, id);
+  unmountSubpaths(room, id);
   rmSync(room.bundle(id), { recursive: true, force: true });
 }

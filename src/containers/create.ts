@@ -16,7 +16,7 @@ import { commandOf, mergeConfig } from './config.ts';
 import { checkEndpoints, endpointsOf } from './endpoints.ts';
 import { withDirectoryInside } from './inside.ts';
 import { checkLogConfig } from './log-config.ts';
-import { type PlannedMount, planMounts } from './mount-plan.ts';
+import { noVolumeDriver, type PlannedMount, planMounts } from './mount-plan.ts';
 import { checkName, inventName } from './names.ts';
 import { extraHost, mergeResolver, resolvConf } from './network-files.ts';
 import { portRequests } from './ports.ts';
@@ -161,6 +161,7 @@ function checkRequest({ deps }: Room, config: ContainerConfig, asked: HostConfig
         .flatMap(({ name, broken }) => (broken ? [] : name))
         .join(', ')}, or add it to runtimes in the engine's configuration`,
     });
+  if (!['', 'local'].includes(filled.VolumeDriver)) throw noVolumeDriver('', filled.VolumeDriver);
   checkRestartPolicy(filled);
   checkLogConfig(filled.LogConfig);
   if (config.StopSignal) parseSignal(config.StopSignal);
@@ -268,12 +269,12 @@ async function makeMount(
   planned: PlannedMount,
   image: Image,
 ): Promise<HeldMount> {
-  const { type, target, mode, readOnly, propagation, source, labels, ...held } = planned;
+  const { type, target, mode, readOnly, propagation, source, labels, options, ...held } = planned;
   const point = { Destination: target, Mode: mode, RW: !readOnly, Propagation: propagation };
   if (type !== 'volume') return { ...held, point: { Type: type, Source: source, ...point } };
   const { volumes, snapshots } = room.deps;
   const before = volumes.list().some(({ name }) => name === source);
-  const volume = await volumes.create({ name: source, labels, anonymous: held.anonymous });
+  const volume = await volumes.create({ name: source, labels, options, anonymous: held.anonymous });
   if (!before) undo.defer(() => volumes.remove(volume.name, { force: true }).catch(() => {}));
   if (!held.noCopy) {
     await using view = await snapshots.view(image.layers);

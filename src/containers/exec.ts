@@ -7,14 +7,12 @@ import { frame } from '../protocol/frames.ts';
 import { parseSignal } from '../protocol/signals.ts';
 import type { AttachStream, Task, TerminalSize } from '../runtime/runtime.ts';
 import { workingDirectory } from '../runtime/spec/build.ts';
+import { resolveUser } from '../runtime/spec/user.ts';
 import { AttachPoint } from './attach-point.ts';
 import type { ExecCreate, ExecState } from './containers.ts';
 import { defaultDetachKeys } from './detach-keys.ts';
-
 import { commandText, execProcess } from './exec-process.ts';
-
 import { signalSession } from './exec-session.ts';
-
 import type { ContainerRecord } from './record.ts';
 import type { Room } from './room.ts';
 import { notRunning, running } from './stop.ts';

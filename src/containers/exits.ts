@@ -3,7 +3,7 @@ import { removeBundle } from './bundle.ts';
 import { healthUnwatched } from './health.ts';
 import { type ContainerRecord, isRunning } from './record.ts';
 import { forget } from './remove.ts';
-import { emitDisconnect, emitVolumes, type Room } from './room.ts';
+import { emitDisconnect, emitVolumes, type Room, volumesOf } from './room.ts';
 import { startNow } from './start.ts';
 import { millisecondsOf, now } from './time.ts';
 
@@ -62,7 +62,7 @@ async function ended(room: Room, id: string, task: Task, exit: TaskExit): Promis
   room.emit(after, 'die', { exitCode: String(exit.code), execDuration: String(seconds) });
   room.waits.exited(id, { code: exit.code, error: undefined });
   closePending(room, id);
-  const cleaned = room.cleanup.run(id, () => releaseTask(room, id, task, release));
+  const cleaned = room.cleanup.run(id, () => releaseTask(room, id, task, { ...release, volumes: volumesOf(before) }));
   room.inBackground('what a container held could not be released', id, cleaned);
   if (autoRemove) await forget(room, after, { volumes: true, durable: false });
   // When the machine goes down it stays "restarting": that is what the next engine looks for.
@@ -73,16 +73,22 @@ async function releaseTask(
   room: Room,
   id: string,
   task: Task | undefined,
-  { networkClosed = false }: { readonly networkClosed?: boolean } = {},
+  { networkClosed, volumes }: { readonly networkClosed: boolean; readonly volumes: ReadonlySet<string> },
 ): Promise<void> {
   const outcomes = await Promise.allSettled([
     task?.delete(),
     networkClosed ? undefined : room.deps.networks.close(id, { told: true }),
     room.deps.snapshots.unmount(id, room.rootfs(id)),
   ]);
+  await detachVolumes(room, id, volumes);
   for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
   await removeBundle(room, id);
   room.held.delete(id);
+}
+
+/** After the mounts of the container itself: it may have been the last that used them. */
+async function detachVolumes({ deps }: Room, id: string, volumes: ReadonlySet<string>): Promise<void> {
+  for (const name of volumes) await deps.volumes.detach(name, id);
 }
 
 /** Nothing was left behind by the start; what is known of it is why. */

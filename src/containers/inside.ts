@@ -72,3 +72,21 @@ export async function withDirectoryInside<T>(
     closeSync(fd);
   }
 }
+
+const onlyPath = 0o10000000;
+
+/**
+ * Opens whatever is at `path` below `root`, for its place alone: its name may lead elsewhere a moment later. Undefined
+ * when nothing is there.
+ */
+export function openInside(root: string, path: string): number | undefined {
+  const directory = openSync(root, constants.O_DIRECTORY);
+  try {
+    return openat2(directory, path, { flags: onlyPath, resolve: resolve.inRoot | resolve.noMagicLinks });
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(codeOf(error) ?? '')) return undefined;
+    throw error;
+  } finally {
+    closeSync(directory);
+  }
+}

@@ -14,6 +14,8 @@ export type PlannedMount = Omit<HeldMount, 'point'> & {
   readonly readOnly: boolean;
   readonly propagation: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** Of the volume's driver, when it is made. */
+  readonly options: Readonly<Record<string, string>>;
 };
 
 /**
@@ -58,6 +60,7 @@ const plain = {
   readOnly: false,
   propagation: '',
   labels: {},
+  options: {},
   noCopy: false,
   createSource: false,
   recursive: true,
@@ -123,9 +126,9 @@ function parseMount(mount: MountSpec): PlannedMount {
     const subpath = VolumeOptions?.Subpath ?? '';
     if (subpath && Source === '') throw bad('must not set Subpath when using anonymous volumes');
     if (subpath.startsWith('/') || subpath.split('/').includes('..'))
-      throw bad(`subpath must be a relative path within the volume: ${subpath}`);
+      throw bad('subpath must be a relative path within the volume');
     const driver = VolumeOptions?.DriverConfig?.Name ?? '';
-    if (driver && driver !== 'local') throw bad(`volume driver ${JSON.stringify(driver)} is not here`);
+    if (driver && driver !== 'local') throw noVolumeDriver(Source, driver);
     return {
       ...plain,
       type: 'volume',
@@ -136,6 +139,7 @@ function parseMount(mount: MountSpec): PlannedMount {
       readOnly: ReadOnly,
       noCopy: VolumeOptions?.NoCopy ?? false,
       labels: VolumeOptions?.Labels ?? {},
+      options: VolumeOptions?.DriverConfig?.Options ?? {},
       subpath,
       anonymous: Source === '',
     };
@@ -147,6 +151,12 @@ function parseMount(mount: MountSpec): PlannedMount {
     return { ...plain, type: 'tmpfs', source: '', target, readOnly: ReadOnly, tmpfs };
   }
   throw new EngineError('unsupported', `mount type "${Type}" is not supported yet`);
+}
+
+/** `invalid` and not `not-found`, which a client takes for a missing image. */
+export function noVolumeDriver(name: string, driver: string): EngineError {
+  const why = `error looking up volume plugin ${driver}: plugin "${driver}" not found`;
+  return new EngineError('invalid', name === '' ? why : `create ${name}: ${why}`);
 }
 
 function checkTarget(path: string, what: string): string {

@@ -7,7 +7,7 @@ import { scheduleRestart, supervise } from './exits.ts';
 import { healthUnwatched } from './health.ts';
 import { type ContainerRecord, createdState, isRunning } from './record.ts';
 import { forget, type Garbage, sweep } from './remove.ts';
-import { garbageKind, type Room, recordKind } from './room.ts';
+import { garbageKind, type Room, recordKind, volumesOf } from './room.ts';
 import { never, now } from './time.ts';
 
 /**
@@ -53,6 +53,8 @@ export async function recover(room: Room): Promise<void> {
         dns: hostConfig.Dns,
       })),
   );
+
+  await deps.volumes.recover((name) => kept.filter((container) => volumesOf(container).has(name)).map(({ id }) => id));
 
   const prepared = new Set(deps.snapshots.snapshots());
   const gone: ContainerRecord[] = [];

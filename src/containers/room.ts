@@ -82,6 +82,11 @@ export function emitVolumes({ deps }: Room, { id, mounts }: Container, action: '
   }
 }
 
+/** The names of the volumes that it uses. */
+export function volumesOf({ mounts }: Container): ReadonlySet<string> {
+  return new Set(mounts.flatMap(({ Type, Name }) => (Type === 'volume' && Name ? [Name] : [])));
+}
+
 /** Told with the exit and not when all of it is released: Docker's order of events, without the waiting. */
 export function emitDisconnect({ deps }: Room, { id, attached }: Container): void {
   for (const { networkId, network: name } of attached) {

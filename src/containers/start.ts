@@ -1,6 +1,5 @@
 import { mkdirSync, readFileSync, statSync } from 'node:fs';
 import { hostname as hostsName } from 'node:os';
-import { join } from 'node:path';
 import { codeOf, EngineError, messageOf } from '../base/errors.ts';
 import { makeDirectories } from '../base/make-directories.ts';
 import type { Endpoint } from '../networks/networks.ts';
@@ -12,17 +11,19 @@ import { type ContainerMount, noDevices, type SpecNamespaces } from '../runtime/
 import { tmpfsOptions } from '../runtime/spec/mounts.ts';
 import { checkPropagation } from '../runtime/spec/propagation.ts';
 import { resolveUser } from '../runtime/spec/user.ts';
+import { restrictionsOf } from '../volumes/mount-options.ts';
 import { removeBundle } from './bundle.ts';
 import { joinRequest, networksToJoin } from './endpoints.ts';
 import { afterStartFailure, supervise } from './exits.ts';
 import { healthAtStart } from './health.ts';
-import { makeDirectoryInside, withDirectoryInside } from './inside.ts';
+import { makeDirectoryInside } from './inside.ts';
 import { logTarget } from './log-config.ts';
 import { portRequests } from './ports.ts';
 import { type ContainerRecord, type HeldMount, isRunning } from './record.ts';
 import { relabelMounts } from './relabel.ts';
-import { emitVolumes, type Live, type Room, recordKind } from './room.ts';
+import { emitVolumes, type Live, type Room, recordKind, volumesOf } from './room.ts';
 import { mountSharedMemory, sharedMemory } from './shared-memory.ts';
+import { mountSubpath, unmountSubpaths } from './subpaths.ts';
 import { writeNetworkFiles } from './write-network-files.ts';
 
 /** Throws `not-modified` when it runs. All of a start happened, or nothing is left of it but why it failed. */
@@ -86,14 +87,15 @@ async function launch(room: Room, container: ContainerRecord): Promise<Task> {
   mkdirSync(rootfs, { recursive: true, mode: 0o700 });
   undo.defer(() => removeBundle(room, id));
 
-  const [mounted, opened, sources] = await Promise.allSettled([
+  const [mounted, opened, sources, volumes] = await Promise.allSettled([
     deps.snapshots
       .mount(id, rootfs, { label: container.mountLabel })
       .then(() => undo.defer(() => deps.snapshots.unmount(id, rootfs))),
     openNetwork(room, container, undo),
     makeBindSources(container),
+    attachVolumes(room, container, undo),
   ]);
-  for (const outcome of [mounted, opened, sources]) if (outcome.status === 'rejected') throw outcome.reason;
+  for (const outcome of [mounted, opened, sources, volumes]) if (outcome.status === 'rejected') throw outcome.reason;
   const network = (opened as PromiseFulfilledResult<Opened>).value;
 
   // The intent: from here a start of the engine that finds the task knows its place in the network.
@@ -108,7 +110,9 @@ async function launch(room: Room, container: ContainerRecord): Promise<Task> {
   await relabelMounts(container);
   const user = resolveUser(rootfs, config.User, hostConfig.GroupAdd ?? []);
   if (config.WorkingDir !== '' && config.WorkingDir !== '/') makeDirectoryInside(rootfs, config.WorkingDir);
-  const mounts = await specMounts(container);
+  // The container has a mount of its own as soon as it runs.
+  using _parts = { [Symbol.dispose]: () => unmountSubpaths(room, id) };
+  const mounts = specMounts(room, container);
   if (mounts.some((mount) => mount.type === 'bind' && /^r?(shared|slave)$/.test(mount.propagation ?? '')))
     checkPropagation(mounts, readFileSync('/proc/self/mountinfo', 'utf8'));
   // Who shares another's network has its name too.
@@ -157,6 +161,14 @@ async function launch(room: Room, container: ContainerRecord): Promise<Task> {
   }
   undo.move();
   return task;
+}
+
+async function attachVolumes(room: Room, container: ContainerRecord, undo: AsyncDisposableStack): Promise<void> {
+  const { volumes } = room.deps;
+  for (const name of volumesOf(container)) {
+    await volumes.attach(name, container.id);
+    undo.defer(() => volumes.detach(name, container.id));
+  }
 }
 
 interface Opened {
@@ -284,10 +296,10 @@ async function makeBindSources({ own }: ContainerRecord): Promise<void> {
   }
 }
 
-async function specMounts(container: ContainerRecord): Promise<readonly ContainerMount[]> {
+function specMounts(room: Room, container: ContainerRecord): readonly ContainerMount[] {
   const { own, hostConfig, files } = container;
   const mounts: ContainerMount[] = [];
-  for (const mount of own.mounts) mounts.push(await specMount(mount));
+  for (const mount of own.mounts) mounts.push(specMount(room, container.id, mount));
   for (const [target, options] of Object.entries(hostConfig.Tmpfs ?? {}))
     mounts.push({ type: 'tmpfs', target, options: tmpfsOptions(options) });
   const taken = new Set(mounts.map(({ target }) => target));
@@ -307,7 +319,7 @@ async function specMounts(container: ContainerRecord): Promise<readonly Containe
   return mounts;
 }
 
-async function specMount(mount: HeldMount): Promise<ContainerMount> {
+function specMount(room: Room, id: string, mount: HeldMount): ContainerMount {
   const { point, recursive, recursiveReadOnly, subpath, tmpfs } = mount;
   const target = point.Destination;
   if (tmpfs !== undefined) return { type: 'tmpfs', target, options: tmpfsOptions(tmpfs) };
@@ -317,13 +329,9 @@ async function specMount(mount: HeldMount): Promise<ContainerMount> {
       'invalid',
       `invalid mount config for type "${point.Type}": bind source path does not exist: ${point.Source}`,
     );
-  let source = point.Source;
-  if (subpath !== '') {
-    const inside = await withDirectoryInside(source, subpath, async () => join(source, subpath));
-    if (inside === undefined)
-      throw new EngineError('invalid', `cannot access path ${join(source, subpath)}: no such directory in the volume`);
-    source = inside;
-  }
+  const source = subpath === '' ? point.Source : mountSubpath(room, id, { root: point.Source, path: subpath });
+  const isDirectory = subpath === '' ? found.isDirectory() : statSync(source).isDirectory();
+  const volume = point.Type === 'volume' ? room.deps.volumes.list().find(({ name }) => name === point.Name) : undefined;
   return {
     type: 'bind',
     source,
@@ -332,6 +340,7 @@ async function specMount(mount: HeldMount): Promise<ContainerMount> {
     propagation: point.Propagation || undefined,
     recursive,
     // Nothing is mounted below a file; and crun opens what it makes read-only in this way as a directory.
-    recursiveReadOnly: found.isDirectory() ? recursiveReadOnly : 'no',
+    recursiveReadOnly: isDirectory ? recursiveReadOnly : 'no',
+    keep: restrictionsOf(volume?.options ?? {}),
   };
 }

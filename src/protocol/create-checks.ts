@@ -233,7 +233,7 @@ function checkMount(mount: MountSpec): void {
       if (mount.Source) checkVolumeName(mount.Source);
       else if (mount.VolumeOptions?.Subpath) throw bad('must not set Subpath when using anonymous volumes');
       if (mount.VolumeOptions?.Subpath && !isLocal(mount.VolumeOptions.Subpath))
-        throw bad(`invalid VolumeOptions.Subpath: subpath must be a relative path within the volume`);
+        throw bad('subpath must be a relative path within the volume');
       break;
     case 'tmpfs':
       if (mount.Source) throw bad('field Source must not be specified');

@@ -6,10 +6,20 @@ export const mountFlags = {
   MS_NOSUID: 0x2,
   MS_NODEV: 0x4,
   MS_NOEXEC: 0x8,
+  MS_SYNCHRONOUS: 0x10,
   MS_REMOUNT: 0x20,
+  MS_MANDLOCK: 0x40,
+  MS_DIRSYNC: 0x80,
+  MS_NOATIME: 0x400,
+  MS_NODIRATIME: 0x800,
   MS_BIND: 0x1000,
   MS_REC: 0x4000,
+  MS_UNBINDABLE: 0x20000,
   MS_PRIVATE: 0x40000,
+  MS_SLAVE: 0x80000,
+  MS_SHARED: 0x100000,
+  MS_RELATIME: 0x200000,
+  MS_STRICTATIME: 0x1000000,
 } as const;
 
 const MNT_DETACH = 2;
@@ -60,6 +70,11 @@ export class MountCalls {
 
   mount({ source, target, type, flags = 0, data }: MountCall): void {
     check('mount', target, this.#mount(source, target, type ?? null, flags, data ?? null));
+  }
+
+  /** The same on a thread of koffi's pool: a server that does not answer can hold a network file system for minutes. */
+  mountLater({ source, target, type, flags = 0, data }: MountCall): Promise<void> {
+    return later('mount', target, (done) => this.#mount.async(source, target, type ?? null, flags, data ?? null, done));
   }
 
   /** Never follows a symbolic link at `target`. `detach` takes it away now and cleans up when it is no longer busy. */

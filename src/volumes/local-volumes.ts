@@ -9,7 +9,9 @@ import type { Log } from '../base/log.ts';
 import type { Events } from '../events/bus.ts';
 import type { Database } from '../state/database.ts';
 import { copyTree, syncFileSystem } from './copy-tree.ts';
+import { checkDriverOptions, isMounted } from './mount-options.ts';
 import { treeSize } from './tree-size.ts';
+import { VolumeMounts } from './volume-mounts.ts';
 import type { Volume, Volumes, VolumeUsers } from './volumes.ts';
 
 export interface LocalVolumesDeps {
@@ -33,10 +35,12 @@ export class LocalVolumes implements Volumes {
   readonly #deps: LocalVolumesDeps;
   readonly #volumes = new Map<string, VolumeRecord>();
   readonly #queue = new KeyedQueue();
+  readonly #mounts: VolumeMounts;
   #users: VolumeUsers = { usersOf: () => [] };
 
   private constructor(deps: LocalVolumesDeps) {
     this.#deps = deps;
+    this.#mounts = new VolumeMounts({ log: deps.log });
   }
 
   /** Loads the records and finishes what was half done when the engine stopped. */
@@ -71,14 +75,17 @@ export class LocalVolumes implements Volumes {
   create({
     name,
     labels = {},
+    options = {},
     anonymous = name === '',
   }: {
     readonly name: string;
     readonly labels?: Readonly<Record<string, string>>;
+    readonly options?: Readonly<Record<string, string>>;
     readonly anonymous?: boolean;
   }) {
     if (name !== '') checkName(name);
     const id = name || randomBytes(32).toString('hex');
+    checkDriverOptions(id, options);
     return this.#queue.run(id, async (): Promise<Volume> => {
       const existing = this.#volumes.get(id);
       if (existing) return existing;
@@ -90,7 +97,7 @@ export class LocalVolumes implements Volumes {
         mountpoint,
         created: new Date().toISOString().replace(/\.\d+Z$/, 'Z'),
         labels: anonymous ? { [anonymousLabel]: '', ...labels } : labels,
-        options: {},
+        options,
         anonymous,
         fill: 'never',
       });
@@ -131,6 +138,8 @@ export class LocalVolumes implements Volumes {
       if (users.length > 0)
         throw new EngineError('conflict', `remove ${name}: volume is in use - [${users.join(', ')}]`);
       const { root, database, events } = this.#deps;
+      // What is mounted there is not the volume's to delete.
+      await this.#mounts.clear(join(root, name));
       // The new name says that this volume goes: a start after a crash finishes it.
       const trash = join(root, `.removed-${name}`);
       await rename(join(root, name), trash).catch((error: unknown) => {
@@ -148,8 +157,9 @@ export class LocalVolumes implements Volumes {
     let bytes = 0;
     for (const volume of [...this.#volumes.values()]) {
       if (signal.aborted) break;
-      const { name, mountpoint } = volume;
-      if (!accept(volume) || this.#users.usersOf(name).length > 0) continue;
+      const { name, mountpoint, options } = volume;
+      // What driver options lead to is not for the taking, whatever was asked; Docker leaves these too.
+      if (Object.keys(options).length > 0 || !accept(volume) || this.#users.usersOf(name).length > 0) continue;
       const size = await treeSize(mountpoint);
       try {
         await this.remove(name, { force: false });
@@ -172,6 +182,7 @@ export class LocalVolumes implements Volumes {
   fill(name: string, from: string): Promise<void> {
     return this.#queue.run(name, async () => {
       const volume = this.#get(name);
+      if (isMounted(volume.options)) return this.#fillMounted(volume, from);
       if (volume.fill !== 'never' || (await readdir(volume.mountpoint)).length > 0) return;
       const staged = join(this.#deps.root, name, '_fill');
       await using undo = new AsyncDisposableStack();
@@ -185,6 +196,44 @@ export class LocalVolumes implements Volumes {
       undo.move();
       await this.#move(volume, from);
     });
+  }
+
+  /** Staged inside of what is mounted, so that the moves are renames; what a crash left of that is begun again. */
+  async #fillMounted(volume: Volume, from: string): Promise<void> {
+    // Nothing of a tmpfs outlives its last user, which is this one.
+    if (volume.options['type'] === 'tmpfs') return;
+    const user = 'fill';
+    await this.#mounts.attach(volume, user);
+    try {
+      const { mountpoint } = volume;
+      const staged = join(mountpoint, '.berth-fill');
+      const there = await readdir(mountpoint);
+      if (there.some((entry) => entry !== '.berth-fill') || (await readdir(from)).length === 0) return;
+      await rm(staged, { recursive: true, force: true });
+      await mkdir(staged, { mode: 0o700 });
+      try {
+        await copyTree(from, staged);
+        for (const entry of await readdir(staged)) await rename(join(staged, entry), join(mountpoint, entry));
+      } finally {
+        await rm(staged, { recursive: true, force: true });
+      }
+    } finally {
+      await this.#mounts.detach(volume, user);
+    }
+  }
+
+  async attach(name: string, container: string): Promise<void> {
+    const volume = this.#volumes.get(name);
+    if (volume) await this.#mounts.attach(volume, container);
+  }
+
+  async detach(name: string, container: string): Promise<void> {
+    const volume = this.#volumes.get(name);
+    if (volume) await this.#mounts.detach(volume, container);
+  }
+
+  recover(usersOf: (name: string) => readonly string[]): Promise<void> {
+    return this.#mounts.recover(this.list(), usersOf);
   }
 
   /** Entry by entry and not the whole folder: `_data` may be mounted already. */
@@ -216,6 +265,7 @@ export class LocalVolumes implements Volumes {
         continue;
       }
       const name = entry.slice('.removed-'.length);
+      await this.#mounts.clear(join(root, entry));
       if (!(await exists(join(root, name))) && this.#volumes.delete(name))
         await database.write([{ kind, key: name, value: undefined }]);
       await rm(join(root, entry), { recursive: true, force: true });

@@ -20,6 +20,8 @@ export interface Volumes {
   create(request: {
     readonly name: string;
     readonly labels?: Readonly<Record<string, string>>;
+    /** What the driver `local` takes: `type`, `device`, `o`. */
+    readonly options?: Readonly<Record<string, string>>;
     /** Nobody chose the name, although it is given: who makes the volume wrote down before that it will be there. */
     readonly anonymous?: boolean;
   }): Promise<Volume>;
@@ -27,14 +29,20 @@ export interface Volumes {
   usage(name: string): Promise<number>;
   /** Deletes the data at once. Whether it is in use is asked of `users`. */
   remove(name: string, options: { readonly force: boolean }): Promise<void>;
-  /** Removes those that nobody uses and that are accepted, and counts the bytes of their files. */
+  /** A container is going to use it: mounted when it returns, where its options say so. One that is not there is no error. */
+  attach(name: string, container: string): Promise<void>;
+  detach(name: string, container: string): Promise<void>;
+  /** After a start of the engine, once it is known which containers run: what nobody uses is unmounted. */
+  recover(usersOf: (name: string) => readonly string[]): Promise<void>;
+  /** Removes those without options that nobody uses and that are accepted, and counts the bytes of their files. */
   prune(
     accept: (volume: Volume) => boolean,
     signal: AbortSignal,
   ): Promise<{ readonly names: readonly string[]; readonly bytes: number }>;
   /**
    * Fills a volume that is empty with what the image has at the mount point (copy-up), keeping owner, mode, times, links
-   * and extended attributes. Done at most once in a volume's life.
+   * and extended attributes. Done at most once in a volume's life; one that is mounted from somewhere else is filled
+   * whenever it is empty.
    */
   fill(name: string, from: string): Promise<void>;
 }

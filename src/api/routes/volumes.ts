@@ -46,10 +46,11 @@ export function volumeRoutes({ volumes, containers }: VolumeRouteDeps): Route[] 
           'not-found',
           `create ${Name}: error looking up volume plugin ${Driver}: plugin "${Driver}" not found`,
         );
-      if (Object.keys(DriverOpts).length > 0)
-        throw new EngineError('unsupported', 'Berth does not do options of the volume driver local yet');
       if (Name !== '') checkVolumeName(Name);
-      return json(201, volumeToWire(await volumes.create({ name: Name, ...(Labels && { labels: Labels }) })));
+      return json(
+        201,
+        volumeToWire(await volumes.create({ name: Name, options: DriverOpts, ...(Labels && { labels: Labels }) })),
+      );
     }),
     del('/volumes/:name', async ({ params, query }) => {
       const force = queryBoolean(query.get('force'));

@@ -68,6 +68,8 @@ export interface BindMount {
   readonly propagation?: string | undefined;
   /** False: what is mounted below the source is not carried along. */
   readonly recursive: boolean;
+  /** Flags of the source's own mount (`nosuid`, `ro`), which crun does not take over by itself. */
+  readonly keep?: readonly string[];
   /**
    * What a read-only mount means for mounts below it: `possible` makes them read-only too where kernel and runtime can,
    * `forced` fails where they cannot, `no` leaves them. Ignored when not read-only.

@@ -78,7 +78,8 @@ function specMount(mount: ContainerMount, { machine }: Pick<SpecInput, 'machine'
   if (mount.type === 'tmpfs')
     return { destination: mount.target, type: 'tmpfs', source: 'tmpfs', options: mount.options };
   const readOnly = mount.readOnly ? ['ro', ...recursiveReadOnly(mount, machine.recursiveReadOnly)] : [];
-  const options = [mount.recursive ? 'rbind' : 'bind', ...readOnly, mount.propagation || 'rprivate'];
+  const kept = (mount.keep ?? []).filter((flag) => !readOnly.includes(flag));
+  const options = [mount.recursive ? 'rbind' : 'bind', ...readOnly, ...kept, mount.propagation || 'rprivate'];
   return { destination: mount.target, type: 'bind', source: mount.source, options };
 }
 
