@@ -15,6 +15,7 @@ import { labelOptions, selinuxLabels } from '../runtime/spec/selinux.ts';
 import { commandOf, mergeConfig } from './config.ts';
 import { checkEndpoints, endpointsOf } from './endpoints.ts';
 import { withDirectoryInside } from './inside.ts';
+import { logAttributes } from './log-attributes.ts';
 import { checkLogConfig } from './log-config.ts';
 import { noVolumeDriver, type PlannedMount, planMounts } from './mount-plan.ts';
 import { checkName, inventName } from './names.ts';
@@ -47,6 +48,7 @@ export async function create(
   const merged = mergeConfig(request.config, image.config.config ?? {});
   const { hostConfig, warnings } = checkRequest(room, merged, request.hostConfig);
   const config = { ...merged, Hostname: merged.Hostname || defaultHostname(hostConfig, id) };
+  logAttributes({ id, name: wanted, image: image.id, path: '', args: [], config, hostConfig });
   const plan = planMounts(config, hostConfig, inheritedMounts(room, hostConfig));
   for (const mount of plan.planned) checkSource(mount);
   checkNetwork(room, config, hostConfig, request);

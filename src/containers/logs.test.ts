@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
+import { digestOf } from '../oci/digest.ts';
 import { fakeEngine, request } from './fakes.ts';
 import { type LogFormat, LogFormatter } from './log-format.ts';
 import { detailsOf, readLog } from './logs.ts';
@@ -116,12 +117,22 @@ test('streams, since, until, timestamps, details and terminals', async () => {
   assert.deepEqual(await read(path, undefined, { tty: true }), ['a\nb\nc\n']);
 });
 
-test('details name the labels and variables that the log options ask for', () => {
+test('details name the labels, the variables and the tag that the log options ask for', () => {
   const { config, hostConfig } = request(
     { Labels: { a: '1', b: 'x y', other: '' }, Env: ['E=v=w', 'F=2'] },
-    { LogConfig: { Type: 'json-file', Config: { labels: 'b', 'labels-regex': '^a', env: 'E' } } },
+    {
+      LogConfig: {
+        Type: 'json-file',
+        Config: { labels: 'b', 'labels-regex': '^a', env: 'E', tag: '{{.Name}}/{{ .ID }}' },
+      },
+    },
   );
-  assert.equal(detailsOf({ config, hostConfig }), 'E=v%3Dw,a=1,b=x+y');
+  const container = { id: 'f'.repeat(64), name: 'web', image: digestOf('x'), path: 'sh', args: [], config, hostConfig };
+  assert.equal(detailsOf(container), 'E=v%3Dw,a=1,b=x+y,tag=web%2Fffffffffffff');
+  const huge = { ...container, config: { ...config, Labels: { b: 'x'.repeat(20_000) } } };
+  assert.throws(() => detailsOf(huge), { kind: 'invalid', message: /take more than 16 KiB/ });
+  const local = { ...container, hostConfig: { ...hostConfig, LogConfig: { Type: 'local', Config: {} } } };
+  assert.equal(detailsOf(local), '');
 });
 
 test('tail counts back over rotated files, compressed ones too', async () => {

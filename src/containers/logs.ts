@@ -2,6 +2,7 @@ import { type FSWatcher, watch } from 'node:fs';
 import { dirname } from 'node:path';
 import { EngineError } from '../base/errors.ts';
 import type { LogOptions } from './containers.ts';
+import { logAttributes } from './log-attributes.ts';
 import { inodeOf, type LogFile, openLog, tailStart } from './log-files.ts';
 import { LogFormatter } from './log-format.ts';
 import type { ContainerRecord } from './record.ts';
@@ -161,37 +162,11 @@ class Change implements Disposable {
   };
 }
 
-/** `k=v,k2=v2` of the labels and variables that the log options name, as Docker writes them. */
-export function detailsOf({ config, hostConfig }: Pick<ContainerRecord, 'config' | 'hostConfig'>): string {
-  const options = hostConfig.LogConfig.Config ?? {};
-  const pairs = new Map<string, string>();
-  const pick = (
-    names: string | undefined,
-    pattern: string | undefined,
-    entries: readonly (readonly [string, string])[],
-  ) => {
-    const wanted = new Set((names ?? '').split(',').filter(Boolean));
-    const matching = pattern ? safePattern(pattern) : undefined;
-    for (const [key, value] of entries) if (wanted.has(key) || matching?.test(key)) pairs.set(key, value);
-  };
-  pick(options['labels'], options['labels-regex'], Object.entries(config.Labels));
-  const env = config.Env.map((entry): [string, string] => {
-    const [key = '', value = ''] = entry.split(/=(.*)/s);
-    return [key, value];
-  });
-  pick(options['env'], options['env-regex'], env);
-  return [...pairs]
-    .sort(([a], [b]) => (a < b ? -1 : 1))
+/** `k=v,k2=v2` of the labels, the variables and the tag that the log options name, as Docker writes them. */
+export function detailsOf(container: Parameters<typeof logAttributes>[0]): string {
+  return Object.entries(logAttributes(container) ?? {})
     .map(([key, value]) => `${escape(key)}=${escape(value)}`)
     .join(',');
-}
-
-function safePattern(text: string): RegExp | undefined {
-  try {
-    return new RegExp(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** As a query string has it: a blank is a plus. */

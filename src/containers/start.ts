@@ -17,6 +17,7 @@ import { joinRequest, networksToJoin } from './endpoints.ts';
 import { afterStartFailure, supervise } from './exits.ts';
 import { healthAtStart } from './health.ts';
 import { makeDirectoryInside } from './inside.ts';
+import { logAttributes } from './log-attributes.ts';
 import { logTarget } from './log-config.ts';
 import { portRequests } from './ports.ts';
 import { type ContainerRecord, type HeldMount, isRunning } from './record.ts';
@@ -142,6 +143,8 @@ async function launch(room: Room, container: ContainerRecord): Promise<Task> {
 
   const pending = [...(room.pending.get(id) ?? [])];
   const [rows, columns] = hostConfig.ConsoleSize;
+  const log = logTarget(hostConfig.LogConfig, deps.config.log.options, container.files.log);
+  const attributes = logAttributes(container);
   const task = await deps.runtime.start({
     id,
     bundle,
@@ -149,7 +152,7 @@ async function launch(room: Room, container: ContainerRecord): Promise<Task> {
     runtime: hostConfig.Runtime,
     stdin: !config.OpenStdin ? 'none' : config.StdinOnce ? 'once' : 'open',
     size: config.Tty && rows > 0 && columns > 0 ? { rows, columns } : undefined,
-    log: logTarget(hostConfig.LogConfig, deps.config.log.options, container.files.log),
+    log: log && { ...log, ...(attributes && { attributes }) },
     attach: pending.map(({ request }) => request),
     signal: room.closing,
   });

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { EngineError } from '../base/errors.ts';
 import type { ContainerConfig, HostConfig, MountSpec } from './container.ts';
+import { checkLogOptions } from './log-options.ts';
 import { parseHostPort } from './ports.ts';
 import { parseSignal } from './signals.ts';
 import type { ApiVersion } from './version.ts';
@@ -78,7 +79,7 @@ export function checkHostConfig(host: HostConfig, version: ApiVersion): void {
   checkCapabilities('CapAdd', host.CapAdd);
   checkCapabilities('CapDrop', host.CapDrop);
   checkNamespaces(host);
-  checkLogConfig(host.LogConfig);
+  checkLogOptions(host.LogConfig);
   for (const { Name: name, Soft, Hard } of host.Ulimits ?? []) {
     if (!ulimits.has(name)) throw invalid(`invalid ulimit type: ${name}`);
     if (Hard !== -1 && (Soft > Hard || Soft === -1))
@@ -147,45 +148,6 @@ export function checkNetworkMode(config: ContainerConfig, host: HostConfig): voi
     throw invalid('conflicting options: port publishing and the container type network mode');
   if (Object.keys(config.ExposedPorts ?? {}).length > 0)
     throw invalid('conflicting options: port exposing and the container type network mode');
-}
-
-const logOptions: Readonly<Record<string, readonly string[] | undefined>> = {
-  'json-file': [
-    'max-file',
-    'max-size',
-    'compress',
-    'labels',
-    'labels-regex',
-    'env',
-    'env-regex',
-    'tag',
-    'mode',
-    'max-buffer-size',
-  ],
-  local: ['max-file', 'max-size', 'compress', 'mode', 'max-buffer-size'],
-  none: undefined,
-};
-const knownDrivers = ['awslogs', 'fluentd', 'gcplogs', 'gelf', 'journald', 'splunk', 'syslog'];
-
-function checkLogConfig({ Type, Config }: HostConfig['LogConfig']): void {
-  if (knownDrivers.includes(Type))
-    throw new EngineError(
-      'unsupported',
-      `Berth does not do the log driver '${Type}' yet: use 'json-file', 'local' or 'none'`,
-    );
-  if (!Object.hasOwn(logOptions, Type)) throw invalid(`logger: no log driver named '${Type}' is registered`);
-  for (const [name, value] of Object.entries(Config)) {
-    const known = logOptions[Type];
-    if (known && !known.includes(name)) throw invalid(`unknown log opt '${name}' for ${Type} log driver`);
-    if (name === 'max-size' && value !== '-1' && !/^[0-9]+(\.[0-9]+)?\s*([kmgt]i?b?|b)?$/i.test(value))
-      throw invalid(`invalid value for max-size: invalid size: '${value}'`);
-    if (name === 'max-file' && !(Number(value) >= 1 && /^[0-9]{1,6}$/.test(value)))
-      throw invalid(`max-file cannot be less than 1`);
-    if (name === 'mode' && value !== 'blocking' && value !== 'non-blocking')
-      throw invalid(`logger: logging mode not supported: ${value}`);
-  }
-  if (Type === 'json-file' && Config['compress'] === 'true' && Config['max-file'] === undefined)
-    throw invalid('compress cannot be true when max-file is less than 2 or max-size is not set');
 }
 
 function checkMounts(host: HostConfig): void {

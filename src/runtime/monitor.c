@@ -83,6 +83,8 @@ static struct {
   int program; /* a descriptor of the runtime, or 0: by its path */
   long long log_size;
   int log_files;
+  const char *log_attrs; /* `,"attrs":{...}`, not longer than what LOG_BUFFER has beside a line */
+  size_t log_attrs_length;
 } option;
 
 static enum state state;
@@ -335,15 +337,17 @@ static void log_trim(void) {
 static void log_line(int stream, const char *text, size_t n, int newline) {
   struct line *line = &lines[stream];
   if (option.log_size && log_at + log_length >= option.log_size) log_rotate();
-  if (LOG_BUFFER - log_length < n * 6 + 128) log_flush();
+  if (LOG_BUFFER - log_length < n * 6 + 128 + option.log_attrs_length) log_flush();
   if (!line->continues) clock_gettime(CLOCK_REALTIME, &line->since);
   line->continues = !newline;
   char *p = log_bytes + log_length;
   PUT(p, "{\"log\":\"");
   p = put_json(p, text, n);
   if (newline) PUT(p, "\\n");
-  if (stream) PUT(p, "\",\"stream\":\"stderr\",\"time\":\"");
-  else PUT(p, "\",\"stream\":\"stdout\",\"time\":\"");
+  if (stream) PUT(p, "\",\"stream\":\"stderr\"");
+  else PUT(p, "\",\"stream\":\"stdout\"");
+  if (option.log_attrs) p = put(p, option.log_attrs);
+  PUT(p, ",\"time\":\"");
   p = put_time(p, &line->since);
   PUT(p, "\"}\n");
   log_length = (uint32_t)(p - log_bytes);
@@ -889,7 +893,10 @@ static void read_options(int argc, char **argv, int *command_at) {
     } else if (IS("log")) {
       if (strlen(value) < 4096) option.log = value;
     } else if (IS("log-size")) option.log_size = atoll(value);
-    else if (IS("log-files")) option.log_files = atoi(value);
+    else if (IS("log-attrs")) {
+      option.log_attrs = value;
+      option.log_attrs_length = strlen(value);
+    } else if (IS("log-files")) option.log_files = atoi(value);
     else if (IS("oom")) option.oom = value;
     else if (IS("exit")) option.exit_file = *value == '1';
     else if (IS("program")) option.program = atoi(value);

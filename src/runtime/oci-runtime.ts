@@ -13,6 +13,7 @@ import { connectMonitor, type Monitor, MonitorFailure, readExit, type Started, s
 import type {
   AttachStream,
   ExecRequest,
+  LogTarget,
   Runtime,
   RuntimeInfo,
   Task,
@@ -140,7 +141,7 @@ export class OciRuntime implements Runtime {
           stdin,
           ...terminal(spec.process.terminal, size),
           ...(oom ? { oom } : {}),
-          ...(log ? { log: log.path, 'log-size': log.maxSize, 'log-files': log.maxFiles } : {}),
+          ...(log ? logOptions(log) : {}),
         },
         command: [
           ...this.#command(runtime, bundle),
@@ -455,6 +456,15 @@ export class OciRuntime implements Runtime {
       ...(runtime.family === 'crun' ? ['--cgroup-manager', 'cgroupfs'] : ['--log-format', 'json']),
     ];
   }
+}
+
+function logOptions({ path, maxSize, maxFiles, attributes }: LogTarget): Record<string, string | number> {
+  return {
+    log: path,
+    'log-size': maxSize,
+    'log-files': maxFiles,
+    ...(attributes && { 'log-attrs': `,"attrs":${JSON.stringify(attributes)}` }),
+  };
 }
 
 /** Kills a session's process, with its group, if it is still the one that was started. */

@@ -9,6 +9,8 @@ export interface LogTarget {
   readonly maxSize: number;
   /** Files kept in all, the current one included. */
   readonly maxFiles: number;
+  /** What stands in every line beside the text: a JSON object of at most 16 KiB. */
+  readonly attributes?: Readonly<Record<string, string>>;
 }
 
 export interface TaskRequest {

@@ -1,0 +1,68 @@
+import { hostname } from 'node:os';
+import { EngineError } from '../base/errors.ts';
+import { parseTag, type TagField } from '../protocol/log-options.ts';
+import type { ContainerRecord } from './record.ts';
+
+type Described = Pick<ContainerRecord, 'id' | 'name' | 'image' | 'path' | 'args' | 'config' | 'hostConfig'>;
+
+/** What the monitor has room for beside a line. */
+const most = 16 * 1024;
+
+/**
+ * What the log options `labels`, `env` and `tag` put into each line, by name. Undefined when they name nothing. Throws
+ * `invalid` when it is too much.
+ */
+export function logAttributes(container: Described): Readonly<Record<string, string>> | undefined {
+  const { config, hostConfig } = container;
+  const { Type, Config } = hostConfig.LogConfig;
+  const options = Config ?? {};
+  if (Type !== 'json-file') return undefined;
+  const pairs = new Map<string, string>();
+  const pick = (
+    names: string | undefined,
+    pattern: string | undefined,
+    entries: readonly (readonly [string, string])[],
+  ) => {
+    const wanted = new Set((names ?? '').split(',').filter(Boolean));
+    const matching = pattern ? safePattern(pattern) : undefined;
+    for (const [key, value] of entries) if (wanted.has(key) || matching?.test(key)) pairs.set(key, value);
+  };
+  pick(options['labels'], options['labels-regex'], Object.entries(config.Labels));
+  const env = config.Env.map((entry): [string, string] => {
+    const [key = '', value = ''] = entry.split(/=(.*)/s);
+    return [key, value];
+  });
+  pick(options['env'], options['env-regex'], env);
+  if (options['tag']) pairs.set('tag', tagOf(options['tag'], container));
+  if (pairs.size === 0) return undefined;
+  const attributes = Object.fromEntries([...pairs].sort(([a], [b]) => (a < b ? -1 : 1)));
+  if (Buffer.byteLength(JSON.stringify(attributes)) > most)
+    throw new EngineError('invalid', `the labels and variables of a log line take more than ${most / 1024} KiB`);
+  return attributes;
+}
+
+function tagOf(template: string, { id, name, image, path, args, config }: Described): string {
+  const digest = image.replace(/^sha256:/, '');
+  const values: Readonly<Record<TagField, string>> = {
+    ID: id.slice(0, 12),
+    FullID: id,
+    Name: name,
+    ImageID: digest.slice(0, 12),
+    ImageFullID: image,
+    ImageName: config.Image,
+    Command: [path, ...args].join(' '),
+    Hostname: hostname(),
+    DaemonName: 'docker',
+  };
+  return parseTag(template)
+    .map((part) => (typeof part === 'string' ? part : values[part.field]))
+    .join('');
+}
+
+function safePattern(text: string): RegExp | undefined {
+  try {
+    return new RegExp(text);
+  } catch {
+    return undefined;
+  }
+}

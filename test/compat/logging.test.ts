@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { onBothEngines } from '../lib/both-engines.ts';
+
+onBothEngines('logging', { runtimes: ['crun'] }, ({ same }) => {
+  same('labels, variables and the tag stand in each line of the file, and in the details', (engine) => {
+    const flags = ['--label', 'a=b', '--env', 'X=y"z', '--log-opt', 'labels=a', '--log-opt', 'env=X'];
+    const tag = ['--log-opt', 'tag={{.Name}}/{{.ID}}'];
+    engine.docker([
+      'run',
+      '--name',
+      'attrs',
+      ...flags,
+      ...tag,
+      'bb:1',
+      'sh',
+      '-c',
+      'echo one; sleep 0.2; echo two >&2',
+    ]);
+    const id = engine.must('inspect', '-f', '{{.Id}}', 'attrs');
+    const lines = readFileSync(engine.must('inspect', '-f', '{{.LogPath}}', 'attrs'), 'utf8')
+      .trim()
+      .split('\n');
+    const attrs = { X: 'y"z', a: 'b', tag: `attrs/${id.slice(0, 12)}` };
+    const read = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+    assert.deepEqual(
+      read.map(({ log, stream, attrs }) => ({ log, stream, attrs })),
+      [
+        { log: 'one\n', stream: 'stdout', attrs },
+        { log: 'two\n', stream: 'stderr', attrs },
+      ],
+    );
+    assert.deepEqual(Object.keys(read[0]!), ['log', 'stream', 'attrs', 'time']);
+    assert.equal(
+      engine.docker(['logs', '--details', 'attrs']).stdout,
+      `X=y%22z,a=b,tag=attrs%2F${id.slice(0, 12)} one\n`,
+    );
+    assert.equal(engine.docker(['logs', 'attrs']).stderr, 'two\n');
+  });
+
+  same('local and none', (engine) => {
+    engine.docker(['run', '--name', 'kept', '--log-driver', 'local', '--log-opt', 'max-size=1m', 'bb:1', 'echo', 'hi']);
+    assert.equal(engine.docker(['logs', 'kept']).stdout, 'hi\n');
+    engine.docker(['run', '--name', 'lost', '--log-driver', 'none', 'bb:1', 'echo', 'hi']);
+    const { status, stderr } = engine.docker(['logs', 'lost']);
+    assert.deepEqual(
+      [status, stderr.trim()],
+      [1, 'Error response from daemon: configured logging driver does not support reading'],
+    );
+    assert.equal(engine.must('inspect', '-f', '{{.LogPath}}|{{.HostConfig.LogConfig.Type}}', 'lost'), '|none');
+  });
+
+  same('options that are none are refused', async (engine) => {
+    const cases: readonly (readonly [string, Record<string, string>, string])[] = [
+      ['json-file', { bogus: '1' }, "unknown log opt 'bogus' for json-file log driver"],
+      ['local', { labels: 'a' }, "unknown log opt 'labels' for log driver local"],
+      ['json-file', { mode: 'bogus' }, 'logger: logging mode not supported: bogus'],
+      [
+        'json-file',
+        { 'max-buffer-size': '1m' },
+        "logger: max-buffer-size option is only supported with 'mode=non-blocking'",
+      ],
+      [
+        'json-file',
+        { mode: 'non-blocking', 'max-buffer-size': 'x' },
+        "error parsing option max-buffer-size: invalid size: 'x'",
+      ],
+    ];
+    for (const [Type, Config, message] of cases) {
+      const { status, body } = await engine.api('POST', '/v1.51/containers/create', {
+        Image: 'bb:1',
+        HostConfig: { LogConfig: { Type, Config } },
+      });
+      assert.deepEqual([status, JSON.parse(body)], [400, { message }]);
+    }
+    for (const options of [
+      'max-file=0',
+      'compress=true',
+      'compress=maybe',
+      'max-size=0',
+      'tag={{.Name',
+      'tag={{.Bogus}}',
+    ]) {
+      const { status } = engine.docker(['run', '--rm', '--log-opt', options, 'bb:1', 'true']);
+      assert.equal(status, 125, options);
+    }
+  });
+});
