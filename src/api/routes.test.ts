@@ -302,6 +302,7 @@ test('a pull is asked for by name, tag or digest, with platform and credentials'
   );
   await pull({ fromImage: 'a/b', tag: digestOf('x') }, { 'X-Registry-Auth': 'e30=' });
   await pull({ fromImage: 'a/b:1' });
+  await pull({ fromImage: 'a/b' });
   assert.deepEqual(asked, [
     [
       'docker.io/library/busybox:musl',
@@ -312,6 +313,7 @@ test('a pull is asked for by name, tag or digest, with platform and credentials'
     ],
     [`docker.io/a/b@${digestOf('x')}`, {}],
     ['a/b:1', {}],
+    ['a/b', { allTags: true }],
   ]);
   for (const bad of [
     { fromImage: 'UPPER', tag: 'x' },

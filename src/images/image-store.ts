@@ -181,7 +181,11 @@ export class ImageStore implements Images {
           parts: await partsOf(content, this.#rootFor(id, its[0] ? familiar(its[0]) : id, platform)),
           names: its,
         });
-      return this.#reading(lease, images, () => writeArchive(images, { content, platform: platform ?? own, signal }));
+      return this.#reading(
+        lease,
+        [...wanted.keys()],
+        writeArchive(images, { content, platform: platform ?? own, signal }),
+      );
     } catch (error) {
       lease[Symbol.dispose]();
       throw error;
@@ -190,12 +194,12 @@ export class ImageStore implements Images {
 
   async *#reading(
     lease: Lease,
-    images: readonly SavedImage[],
-    open: () => AsyncIterable<Buffer>,
+    ids: readonly Digest[],
+    archive: AsyncIterable<Buffer>,
   ): AsyncGenerator<Buffer, void, void> {
     try {
-      yield* open();
-      for (const { parts } of images) this.#emit('save', parts.root.digest, parts.root.digest, {});
+      yield* archive;
+      for (const id of ids) this.#emit('save', id, id, {});
     } finally {
       await this.#letGo(lease);
     }

@@ -412,6 +412,24 @@ onBothEngines('images that leave, and that come as file systems', {}, ({ same, b
     }
   });
 
+  cleaned('images by patterns: stars, single characters and sets of them', (engine) => {
+    for (const name of ['bb:2', 'bb:31', 'me/bb:1', 'bc:1']) engine.must('tag', 'bb:1', name);
+    for (const [pattern, found] of [
+      ['bb', ['bb:1', 'bb:2', 'bb:31']],
+      ['bb:[12]', ['bb:1', 'bb:2']],
+      ['b[^b]', ['bc:1']],
+      ['b?:1', ['bb:1', 'bc:1']],
+      ['*/bb', ['me/bb:1']],
+      ['bb:3*', ['bb:31']],
+      ['bb:[a-z]', []],
+    ] as const)
+      assert.deepEqual(
+        lines(engine.must('images', '--format', '{{.Repository}}:{{.Tag}}', '--filter', `reference=${pattern}`)),
+        found,
+        pattern,
+      );
+  });
+
   cleaned('images: shared size where it is asked for', async (engine) => {
     engine.must('load', '-q', '-i', busyboxArchive({ name: 'labelled:1', config: { Labels: { a: 'b' } } }));
     const sizes = async (query: string) =>

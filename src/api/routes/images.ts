@@ -111,7 +111,12 @@ function pull(images: Images, request: ApiRequest) {
   const platform = readPlatform(request);
   const credentials = readCredentials(request);
   return progressReply(request, (signal) =>
-    images.pull(name, { signal, allTags, ...(platform && { platform }), ...(credentials && { credentials }) }),
+    images.pull(name, {
+      signal,
+      ...(allTags && { allTags }),
+      ...(platform && { platform }),
+      ...(credentials && { credentials }),
+    }),
   );
 }
 
