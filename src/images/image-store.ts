@@ -8,15 +8,7 @@ import type { Events } from '../events/bus.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Descriptor } from '../oci/manifest.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
-import {
-  familiarName,
-  familiarRepository,
-  formatReference,
-  parseReference,
-  type Reference,
-  repositoryOf,
-  withDefaultTag,
-} from '../oci/reference.ts';
+import { familiarName, familiarRepository, formatReference, parseReference, withDefaultTag } from '../oci/reference.ts';
 import { RegistryError } from '../remotes/errors.ts';
 import type { Registry } from '../remotes/registry.ts';
 import type { Snapshotter } from '../snapshots/snapshotter.ts';
@@ -25,7 +17,7 @@ import { applyChanges } from './changes.ts';
 import { Claims, type Lease } from './claims.ts';
 import { Collector } from './collect.ts';
 import { commitImage, type ImageCommit } from './commit.ts';
-import { bestFor, type ImageGraph, readGraph, type Variant } from './graph.ts';
+import { bestFor, readGraph, type Variant } from './graph.ts';
 import { type HistoryLine, historyOf } from './history.ts';
 import type {
   Image,
@@ -39,18 +31,17 @@ import type {
   PullOptions,
   PushOptions,
   Removed,
+  SaveOptions,
 } from './images.ts';
 import { downloading, importImage } from './import.ts';
 import { loadArchive } from './load.ts';
-import { type Found, lookUp, lookUpAll, pushTargets } from './lookup.ts';
-import { partsOf } from './parts.ts';
+import { type Found, lookUp } from './lookup.ts';
+import { type Known, Outgoing } from './outgoing.ts';
 import { progressOf, silentSteps } from './progress.ts';
 import { planPrune } from './prune.ts';
 import { type Pulled, pullImage } from './pull.ts';
-import { pushImage } from './push.ts';
 import { type ImageRecord, ImageRecords, type NameRecord } from './records.ts';
 import { planRemoval, type RemovalPlan } from './removal.ts';
-import { type SavedImage, writeArchive } from './save.ts';
 import { type LayerApplier, StoreSink } from './store-sink.ts';
 import { StoredSource } from './stored-source.ts';
 import { layersOf } from './transfer.ts';
@@ -78,8 +69,6 @@ export interface Arrival {
   readonly repository?: string;
 }
 
-type Known = ImageGraph | { readonly damage: string };
-
 /** Images in the engine's own stores: records of names in the database, content and layers beside them. */
 export class ImageStore implements Images {
   readonly #deps: ImageStoreDeps;
@@ -87,6 +76,7 @@ export class ImageStore implements Images {
   readonly #graphs = new Map<Digest, Known>();
   readonly #claims = new Claims();
   readonly #collector: Collector;
+  readonly #outgoing: Outgoing;
   /** Changes of names go one after the other: each is planned on what the one before left. */
   readonly #changes = new KeyedQueue();
 
@@ -94,6 +84,12 @@ export class ImageStore implements Images {
     this.#deps = deps;
     this.#records = records;
     this.#collector = new Collector({ ...deps, claims: this.#claims, isReachable: (digest) => this.#reaches(digest) });
+    this.#outgoing = new Outgoing({
+      ...deps,
+      ...{ records, graphs: this.#graphs, claims: this.#claims, collector: this.#collector, changes: this.#changes },
+      choose: (id, name, platform) => this.#choose(id, name, platform),
+      emit: (action, id, name, labelled) => this.#emit(action, id, name, labelled ? this.#labelsOf(labelled) : {}),
+    });
   }
 
   static async open(deps: ImageStoreDeps): Promise<ImageStore> {
@@ -163,69 +159,12 @@ export class ImageStore implements Images {
     }, options.signal);
   }
 
-  async save(
-    names: readonly string[],
-    { platform, signal }: { readonly platform?: Platform; readonly signal: AbortSignal },
-  ): Promise<AsyncIterable<Buffer>> {
-    const { content, platform: own } = this.#deps;
-    const wanted = new Map<Digest, string[]>();
-    for (const { id, saved } of names.flatMap((name) => lookUpAll(this.#records, name)))
-      wanted.set(id, [...new Set([...(wanted.get(id) ?? []), ...saved])]);
-    const lease = this.#leaseOf([...wanted.keys()]);
-    // Whoever asked may go before a byte was read.
-    signal.addEventListener('abort', () => void this.#letGo(lease), { once: true });
-    try {
-      const images: SavedImage[] = [];
-      for (const [id, its] of wanted)
-        images.push({
-          parts: await partsOf(content, this.#rootFor(id, its[0] ? familiar(its[0]) : id, platform)),
-          names: its,
-        });
-      return this.#reading(
-        lease,
-        [...wanted.keys()],
-        writeArchive(images, { content, platform: platform ?? own, signal }),
-      );
-    } catch (error) {
-      lease[Symbol.dispose]();
-      throw error;
-    }
+  save(names: readonly string[], options: SaveOptions): Promise<AsyncIterable<Buffer>> {
+    return this.#outgoing.save(names, options);
   }
 
-  async *#reading(
-    lease: Lease,
-    ids: readonly Digest[],
-    archive: AsyncIterable<Buffer>,
-  ): AsyncGenerator<Buffer, void, void> {
-    try {
-      yield* archive;
-      for (const id of ids) this.#emit('save', id, id, {});
-    } finally {
-      await this.#letGo(lease);
-    }
-  }
-
-  push(name: string, { allTags, platform, credentials, signal: outer }: PushOptions): AsyncIterable<Progress> {
-    const given = parseReference(name);
-    return progressOf(async (report, signal) => {
-      report({ status: `The push refers to repository [${familiarRepository(given)}]` });
-      const targets = pushTargets(this.#records, given, allTags);
-      const lease = this.#leaseOf(targets.map(({ id }) => id));
-      try {
-        const { registry, content, platform: own } = this.#deps;
-        for (const { reference, id } of targets) {
-          const root = this.#rootFor(id, familiarName(reference), platform);
-          const pushed = await pushImage(reference, root, {
-            ...{ registry, content, credentials, report, signal, platform: own },
-            elsewhere: (digest) => this.#repositoriesWith(digest, reference),
-          });
-          if (pushed.digest === id) await this.#addRepository(id, repositoryOf(reference));
-          this.#emit('push', familiarName(reference), familiarRepository(reference), this.#labelsOf(id));
-        }
-      } finally {
-        await this.#letGo(lease);
-      }
-    }, outer);
+  push(name: string, options: PushOptions): AsyncIterable<Progress> {
+    return this.#outgoing.push(name, options);
   }
 
   import(archive: Readable | URL, options: ImportOptions): AsyncIterable<Progress> {
@@ -449,56 +388,6 @@ export class ImageStore implements Images {
   }
 
   readonly #factsOf: FactsOf = (diffId) => this.#deps.snapshots.layerFacts(diffId);
-
-  /** Keeps all that is here of these images, whatever is removed meanwhile. */
-  #leaseOf(ids: readonly Digest[]): Lease {
-    const lease = this.#claims.lease();
-    for (const id of ids) {
-      const graph = this.#graphs.get(id);
-      if (graph && 'reaches' in graph) for (const digest of graph.reaches) lease.add(digest);
-    }
-    return lease;
-  }
-
-  /** What was removed while it was needed goes now. */
-  async #letGo(lease: Lease): Promise<void> {
-    const held = lease.digests();
-    lease[Symbol.dispose]();
-    try {
-      await this.#collector.sweep(held);
-    } catch (error) {
-      this.#deps.log.warn('could not clean up; the next collection will', { error });
-    }
-  }
-
-  /** What is moved of an image: the whole of it, or the manifest for one platform. */
-  #rootFor(id: Digest, name: string, platform: Platform | undefined): Descriptor {
-    if (platform) return this.#choose(id, name, platform).descriptor;
-    return this.#records.images.get(id)!.descriptor;
-  }
-
-  /** Other repositories of the same registry that hold a blob, the paths only. */
-  #repositoriesWith(digest: Digest, { domain, path }: Reference): readonly string[] {
-    const found = new Set<string>();
-    for (const [id, { repositories }] of this.#records.images) {
-      const graph = this.#graphs.get(id);
-      if (!graph || 'damage' in graph || !graph.blobs.has(digest)) continue;
-      for (const repository of repositories)
-        if (repository.startsWith(`${domain}/`)) found.add(repository.slice(domain.length + 1));
-    }
-    found.delete(path);
-    return [...found];
-  }
-
-  /** It is known there by its digest from now on. */
-  async #addRepository(id: Digest, repository: string): Promise<void> {
-    await this.#changes.run('names', async () => {
-      const record = this.#records.images.get(id);
-      if (!record || record.repositories.includes(repository)) return;
-      const repositories = [...record.repositories, repository];
-      await this.#records.write({ images: new Map([[id, { ...record, repositories }]]) });
-    });
-  }
 
   #reaches(digest: Digest): boolean {
     for (const graph of this.#graphs.values()) if ('reaches' in graph && graph.reaches.has(digest)) return true;

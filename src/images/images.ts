@@ -55,6 +55,12 @@ export interface ImageManifest {
   readonly total: number;
 }
 
+export interface SaveOptions {
+  /** Of an index only the image for this platform. */
+  readonly platform?: Platform;
+  readonly signal: AbortSignal;
+}
+
 export interface PushOptions {
   /** Every tag of the repository; the name has none then. */
   readonly allTags: boolean;
@@ -133,10 +139,7 @@ export interface Images {
    * A tar of the images: OCI layout and docker-archive in one. Throws before the first bytes when there is no such image;
    * what is damaged later cuts it off. Its content stays, whatever is removed, until it is read or the signal aborts.
    */
-  save(
-    names: readonly string[],
-    options: { readonly platform?: Platform; readonly signal: AbortSignal },
-  ): Promise<AsyncIterable<Buffer>>;
+  save(names: readonly string[], options: SaveOptions): Promise<AsyncIterable<Buffer>>;
   /** Throws before the first progress only for what is no name; all else is told behind it, as Docker does. */
   push(name: string, options: PushOptions): AsyncIterable<Progress>;
   /** A root file system as an image: the bytes of a tar in any compression, or where in the web there is one. */

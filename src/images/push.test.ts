@@ -156,3 +156,16 @@ test('one blob that fails ends the push without a manifest, and nothing is held'
   await engine.images.remove(`${repository}:1`, { force: false, prune: true });
   assert.deepEqual(await engine.content.digests(), []);
 });
+
+test('of several tags the later ones arrive too when they are removed meanwhile', async () => {
+  await using engine = await fakeEngine();
+  const images = [makeImage({ layers: ['1'] }), makeImage({ layers: ['2'] })];
+  for (const [at, image] of images.entries()) await load(engine, image, `${repository}:t${at}`);
+  let removed: Promise<unknown> | undefined;
+  engine.registry.beforePush = async () => {
+    removed ??= engine.images.remove(`${repository}:t1`, { force: true, prune: true });
+    await removed;
+  };
+  await all(engine.images.push(repository, { allTags: true }));
+  for (const [at, image] of images.entries()) assertPushed(engine, image, `t${at}`);
+});
