@@ -32,6 +32,8 @@ export function bodyOf({ body, url }: Reply, { stall, expected, signal }: BodyOp
       done(error);
     },
   });
+  // It may break before anybody reads it: who reads then sees it, and until then it is nobody's failure.
+  stream.on('error', () => {});
   const fail = (cause?: unknown) =>
     stream.destroy(signal?.aborted ? canceled(cause) : broken('the connection was cut', cause));
   body.on('data', (chunk: Buffer) => {

@@ -106,7 +106,7 @@ export class Transport implements Disposable {
     const forwarded =
       proxy && url.protocol === 'http:' ? { path: plain.href, as: proxyAuthorization(proxy) } : undefined;
     return new Promise((resolve, reject) => {
-      let answered = false;
+      let over = false;
       const request = send(
         plain,
         {
@@ -122,7 +122,7 @@ export class Transport implements Disposable {
           ...(signal ? { signal } : {}),
         },
         (response) => {
-          answered = true;
+          over = true;
           clearTimeout(timer);
           response.on('error', () => {}); // whoever reads the body sees it again
           if (forwarded && response.statusCode === 407) {
@@ -149,12 +149,13 @@ export class Transport implements Disposable {
         if (streamed)
           void sendBody(request, streamed, () => timer.refresh()).then((whole) => {
             // The registry hashes and stores what it has got before it says so.
-            if (!whole || answered) return;
+            if (!whole || over) return;
             clearTimeout(timer);
             timer = setTimeout(late('ETIMEDOUT', 'no answer came in time'), afterBody * timing.stall);
           });
       });
       request.on('error', (error) => {
+        over = true;
         clearTimeout(timer);
         // A kept connection that the server closed in the same moment says nothing about the server.
         const stale = request.reusedSocket && codeOf(error) === 'ECONNRESET' && !signal?.aborted;
