@@ -196,6 +196,23 @@ onBothEngines('lifecycle', { runtimes: ['crun', 'runc'] }, ({ same }) => {
     engine.must('rm', 'box');
   });
 
+  same('inspect names the execs that have not ended', async (engine) => {
+    engine.must('run', '-d', '--name', 'box', 'bb:1', 'sleep', '104');
+    const ids = () => JSON.parse(engine.must('inspect', 'box'))[0].ExecIDs as string[] | null;
+    assert.equal(ids(), null);
+    const made = JSON.parse(
+      (await engine.api('POST', '/containers/box/exec', { Cmd: ['sh', '-c', 'sleep 1'] })).body,
+    ).Id;
+    assert.deepEqual(ids(), [made]);
+    await engine.api('POST', `/exec/${made}/start`, { Detach: true });
+    assert.deepEqual(ids(), [made]);
+    await until(() => ids() === null, 'none is left');
+    assert.equal(JSON.parse((await engine.api('GET', `/exec/${made}/json`)).body).ExitCode, 0);
+    engine.docker(['exec', 'box', 'nosuch']);
+    assert.equal(ids(), null);
+    engine.must('rm', '-f', 'box');
+  });
+
   same('logs: tail, timestamps, since, until, follow to the end', (engine) => {
     engine.must(
       'run',

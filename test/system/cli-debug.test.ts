@@ -29,7 +29,7 @@ describe('berth debug', () => {
     engine.must('load', '-i', busyboxArchive({ name: 'tools:1' }));
     const said = berth.run(
       ['debug', 'lone'],
-      'cat /proc/1/root/etc/secret; echo; cat /proc/1/cmdline; echo; hostname -i; exit 7\n',
+      'cat /proc/1/root/etc/secret; echo; cat /proc/1/cmdline; echo; hostname -i; sleep 0.3; exit 7\n',
     );
     assert.equal(said.status, 7, said.stderr);
     assert.match(said.stdout, /of the target\n\/bin\/sleep\x00600\x00\n/);
@@ -39,7 +39,7 @@ describe('berth debug', () => {
   });
 
   test('a command instead of the shell, its exit code, and one that is not there', () => {
-    assert.equal(berth.run(['debug', '--image', 'tools:1', 'lone', 'sh', '-c', 'exit 9']).status, 9);
+    assert.equal(berth.run(['debug', '--image', 'tools:1', 'lone', 'sh', '-c', 'sleep 0.3; exit 9']).status, 9);
     const missing = berth.run(['debug', '--image', 'tools:1', 'lone', 'nosuch']);
     assert.equal(missing.status, 127);
     assert.match(missing.stderr, /try: is nosuch in tools:1\?/);
@@ -52,7 +52,7 @@ describe('berth debug', () => {
       'lone',
       'sh',
       '-c',
-      'test -t 0 && echo a terminal && exit 5',
+      'test -t 0 && echo a terminal && sleep 0.3 && exit 5',
     ]);
     assert.match(stdout, /its files: \/proc\/1\/root/);
     assert.match(stdout, /a terminal\r/);

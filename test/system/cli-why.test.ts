@@ -16,6 +16,7 @@ describe('berth why', () => {
   });
   after(() => engine[Symbol.asyncDispose]());
 
+  const fails = ['sh', '-c', 'sleep 0.3; exit 1'];
   const ended = async (name: string, state = 'exited') => {
     const deadline = Date.now() + 20_000;
     while (engine.must('inspect', '-f', '{{.State.Status}}', name) !== state) {
@@ -26,7 +27,7 @@ describe('berth why', () => {
   };
 
   test('one that ended by itself: exit code, last output, events, advice', async () => {
-    engine.must('run', '-d', '--name', 'own', 'bb:1', 'sh', '-c', 'echo the last words; exit 3');
+    engine.must('run', '-d', '--name', 'own', 'bb:1', 'sh', '-c', 'echo the last words; sleep 0.3; exit 3');
     const said = await ended('own');
     assert.match(said, /^own ended .* ago: exit code 3$/m);
     assert.match(said, /^ {2}ended by +itself/m);
@@ -63,7 +64,7 @@ describe('berth why', () => {
   });
 
   test('a restart policy that gave up, and one that waits', async () => {
-    engine.must('run', '-d', '--name', 'up', '--restart', 'on-failure:2', 'bb:1', 'false');
+    engine.must('run', '-d', '--name', 'up', '--restart', 'on-failure:2', 'bb:1', ...fails);
     const deadline = Date.now() + 20_000;
     while (engine.must('inspect', '-f', '{{.RestartCount}} {{.State.Status}}', 'up') !== '2 exited') {
       assert.ok(Date.now() < deadline);
@@ -73,6 +74,8 @@ describe('berth why', () => {
     assert.match(said, /policy on-failure:2, restarted 2 times of 2, given up/);
     assert.match(said, /before +ended 2 times since .*exit codes 1, 1/);
     engine.must('run', '-d', '--name', 'again', '--restart', 'always', 'bb:1', 'false');
+    // By then it waits for some seconds between two tries.
+    while (Number(engine.must('inspect', '-f', '{{.RestartCount}}', 'again')) < 6) await sleep(50);
     assert.match(await ended('again', 'restarting'), /waits for its next start/);
     engine.must('rm', '-f', 'again');
   });
@@ -96,7 +99,7 @@ describe('berth why', () => {
   });
 
   test('one that removed itself is remembered with its exit code', async () => {
-    assert.equal(engine.docker(['run', '--rm', '--name', 'gone', 'bb:1', 'sh', '-c', 'exit 4']).status, 4);
+    assert.equal(engine.docker(['run', '--rm', '--name', 'gone', 'bb:1', 'sh', '-c', 'sleep 0.3; exit 4']).status, 4);
     const said = berth.must('why', 'gone');
     assert.match(said, /^gone is gone: it was removed .* ago, after it had ended with exit code 4$/m);
     assert.match(said, /\d\d:\d\d:\d\d {2}removed$/m);
