@@ -94,8 +94,24 @@ test('what cannot be said is a comment that is no command', () => {
 });
 
 test('a word comes back from the shell as it was', () => {
-  for (const word of ['plain', '', "it's", '$HOME `id` "x"', 'two\nlines', '*', '~', 'a=b', '-x', '!!', '大'])
+  for (const word of [
+    'plain',
+    '',
+    "it's",
+    '$HOME `id` "x"',
+    'two\nlines',
+    '*',
+    '~',
+    'a=b',
+    '-x',
+    '!!',
+    '大',
+    '\x1b[31m\r',
+    'a\u009b\u202eb\x07',
+  ]) {
+    assert.doesNotMatch(shellWord(word), /[\x1b\r\x07\u009b\u202e]/);
     assert.equal(execFileSync('sh', ['-c', `printf %s ${shellWord(word)}`], { encoding: 'utf8' }), word);
+  }
 });
 
 test('YAML: what could be read as something else is quoted, and a dollar is two', () => {

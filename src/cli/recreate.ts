@@ -4,6 +4,7 @@ import type { ImageDefaults } from '../oci/image-config.ts';
 import type { ContainerInfo } from './container-info.ts';
 import { fields } from './recreate-fields.ts';
 import { shellWord } from './shell-words.ts';
+import { plainLine } from './terminal.ts';
 import { toYaml, type Yaml } from './yaml.ts';
 
 /** A container with what it has from elsewhere: nothing of that need be said to make it again. */
@@ -95,7 +96,7 @@ export function asCompose(original: Original): string {
   return `${notes.map(comment).join('')}${toYaml(escaped({ services: { [key]: service }, ...top }))}`;
 }
 
-const comment = (note: string) => `# ${note.replace(/\s+/g, ' ')}\n`;
+const comment = (note: string) => `# ${plainLine(note.replace(/\s+/g, ' '))}\n`;
 
 /** `docker run` knows an entrypoint of one word only; the others go before the command, which runs the same. */
 function commandWords({ container: { Config }, image }: Original): {

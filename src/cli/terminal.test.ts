@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { humanBytes, humanMemory, PlainOutput, plain, plainLine, table } from './terminal.ts';
+import { humanBytes, humanMemory, jsonText, PlainOutput, plain, plainLine, table } from './terminal.ts';
 
 test('whole escape sequences go, not only their first byte; text, newlines and tabs stay', () => {
   for (const [given, left] of [
@@ -21,6 +21,12 @@ test('whole escape sequences go, not only their first byte; text, newlines and t
   ] as const)
     assert.equal(plain(given), left, JSON.stringify(given));
   assert.equal(plainLine('two\nlines\tone'), 'two lines one');
+});
+
+test('JSON is the same when it is read, and safe when it is looked at', () => {
+  const value = { a: '\x1b[31m\u009b\u202e\x7f 大\n' };
+  assert.deepEqual(JSON.parse(jsonText(value)), value);
+  assert.doesNotMatch(jsonText(value), /[\x1b\u009b\u202e\x7f]/);
 });
 
 test('a cell with a newline or an escape does not break the table', () => {

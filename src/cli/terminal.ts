@@ -71,9 +71,17 @@ export function printError(message: string, hint?: string): void {
   if (hint) process.stderr.write(`  try: ${plain(hint)}\n`);
 }
 
+/** JSON in which no letter is a command to a terminal: it escapes the control characters below space by itself, these not. */
+export function jsonText(value: unknown, indent = 0): string {
+  return JSON.stringify(value, null, indent).replace(
+    controls,
+    (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
 /** What `--json` gives. */
 export function printJson(value: unknown): void {
-  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+  process.stdout.write(`${jsonText(value, 2)}\n`);
 }
 
 /** Columns as wide as their widest cell; the last one is not padded. Nothing is cut: pipes and people both want it all. */

@@ -1,3 +1,5 @@
+import { jsonText } from './terminal.ts';
+
 export type Yaml = string | number | boolean | readonly Yaml[] | { readonly [key: string]: Yaml };
 
 /** YAML in block style. Every text that could be read as anything else than itself stands in double quotes, as in JSON. */
@@ -30,5 +32,5 @@ const taken = /^(?:true|false|yes|no|on|off|null|y|n)$/i;
 
 function scalar(value: string | number | boolean): string {
   if (typeof value !== 'string') return String(value);
-  return /^[A-Za-z_/][\w./-]*$/.test(value) && !taken.test(value) ? value : JSON.stringify(value);
+  return /^[A-Za-z_/][\w./-]*$/.test(value) && !taken.test(value) ? value : jsonText(value);
 }

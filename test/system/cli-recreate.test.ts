@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { after, before, describe, test } from 'node:test';
+import { after, afterEach, before, describe, test } from 'node:test';
 import { BerthCli } from '../lib/berth-cli.ts';
 import { busyboxArchive } from '../lib/busybox-image.ts';
 import { dockerCli, startBerth, type TestEngine } from '../lib/engines.ts';
@@ -48,7 +48,7 @@ describe('berth inspect --as run', () => {
 
   const cases: Readonly<Record<string, readonly string[]>> = {
     'one with nothing of its own': ['-d', 'app:1'],
-    'one in the foreground with a command': ['app:1', 'echo hello'],
+    'one in the foreground with a command': ['app:1', 'echo hello; sleep 0.3'],
     'one with awkward texts': [
       '-d',
       ...[
@@ -130,6 +130,8 @@ describe('berth inspect --as run', () => {
     'one without a health check': ['-d', '--no-healthcheck', '--network', 'none', 'app:1'],
   };
 
+  afterEach(() => void engine.docker(['rm', '-f', '-v', 'one']));
+
   for (const [title, args] of Object.entries(cases))
     test(title, () => {
       const made = engine.docker(['run', '--name', 'one', ...args]);
@@ -145,7 +147,6 @@ describe('berth inspect --as run', () => {
       assert.equal(again.status, 0, `${line}\n${again.stderr}`);
       assert.deepEqual(shown(engine.must('inspect', '-f', '{{.Id}}', 'one'), 'one'), before, line);
       assert.match(berth.must('inspect', '--as', 'compose', 'one'), /^services:\n {2}one:\n {4}image: "app:1"$/m);
-      engine.must('rm', '-f', '-v', 'one');
     });
 
   test('what is no container, or no form, is refused', () => {

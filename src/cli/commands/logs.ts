@@ -2,7 +2,7 @@ import { FrameReader } from '../../protocol/frames.ts';
 import type { Command } from '../command.ts';
 import { withEngine } from '../connect.ts';
 import { inspectContainer } from '../container-info.ts';
-import { coloured, PlainOutput } from '../terminal.ts';
+import { coloured, jsonText, PlainOutput } from '../terminal.ts';
 
 export const logs: Command = {
   usage: 'logs [OPTIONS] CONTAINER',
@@ -88,6 +88,6 @@ class JsonLines implements Sink {
   #write(line: string): void {
     const space = line.indexOf(' ');
     const text = line.slice(space + 1).replace(/\r$/, '');
-    process.stdout.write(`${JSON.stringify({ time: line.slice(0, space), stream: this.#stream, text })}\n`);
+    process.stdout.write(`${jsonText({ time: line.slice(0, space), stream: this.#stream, text })}\n`);
   }
 }

@@ -5,7 +5,7 @@ import { withEngine } from '../connect.ts';
 import { type ContainerState, inspectContainer } from '../container-info.ts';
 import { healthText, type Listed, portsText, stateText } from '../ps-words.ts';
 import { cpuShare, type Usage, usageOf } from '../stats.ts';
-import { humanMemory, table } from '../terminal.ts';
+import { humanMemory, printJson, table } from '../terminal.ts';
 
 export const ps: Command = {
   usage: 'ps [OPTIONS]',
@@ -33,7 +33,7 @@ export const ps: Command = {
       const listed = await client.json<readonly Listed[]>('GET', '/containers/json', {
         query: { all: parsed.flag('all') ? 1 : 0, filters: JSON.stringify(filters) },
       });
-      if (parsed.flag('json')) process.stdout.write(`${JSON.stringify(listed, null, 2)}\n`);
+      if (parsed.flag('json')) printJson(listed);
       else if (parsed.flag('quiet')) process.stdout.write(listed.map(({ Id }) => `${Id.slice(0, 12)}\n`).join(''));
       else process.stdout.write(await asTable(client, listed));
     });

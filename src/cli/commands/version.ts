@@ -1,6 +1,7 @@
 import { messageOf } from '../../base/errors.ts';
 import { versions } from '../../daemon/version.ts';
 import type { Command } from '../command.ts';
+import { printJson } from '../terminal.ts';
 
 export const version: Command = {
   usage: 'version',
@@ -20,7 +21,7 @@ export const version: Command = {
     const engine = await client
       .json<{ Version: string; ApiVersion: string; Platform: { Name: string } }>('GET', '/version')
       .catch((error: unknown) => messageOf(error));
-    if (parsed.flag('json')) process.stdout.write(`${JSON.stringify({ cli: versions, engine }, null, 2)}\n`);
+    if (parsed.flag('json')) printJson({ cli: versions, engine });
     else {
       process.stdout.write(`cli     ${versions.berth}, build ${versions.commit}, Node ${process.versions.node}\n`);
       process.stdout.write(

@@ -6,7 +6,7 @@ import { pastEvents } from '../history.ts';
 import { logTail } from '../log-tail.ts';
 import { usageOf } from '../stats.ts';
 import { type Story, tell, tellOfRemoved } from '../story.ts';
-import { paint, plain, plainLine } from '../terminal.ts';
+import { paint, plain, plainLine, printJson } from '../terminal.ts';
 import { clock } from '../words.ts';
 
 export const why: Command = {
@@ -40,7 +40,8 @@ export const why: Command = {
       const memory = typeof usage === 'object' ? usage.memory : undefined;
       return tell({ container, events, log, memory, now: Date.now() });
     });
-    process.stdout.write(parsed.flag('json') ? `${JSON.stringify(story, null, 2)}\n` : render(story));
+    if (parsed.flag('json')) printJson(story);
+    else process.stdout.write(render(story));
     return 0;
   },
 };
