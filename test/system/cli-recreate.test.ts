@@ -6,8 +6,8 @@ import { busyboxArchive } from '../lib/busybox-image.ts';
 import { dockerCli, startBerth, type TestEngine } from '../lib/engines.ts';
 
 interface Inspected {
-  readonly Config: { readonly Hostname: string; readonly [key: string]: unknown };
-  readonly HostConfig: unknown;
+  readonly Config: { readonly Hostname: string; readonly Env: readonly string[]; readonly [key: string]: unknown };
+  readonly HostConfig: { readonly Binds: readonly string[] | null; readonly [key: string]: unknown };
 }
 
 describe('berth inspect --as run', () => {
@@ -43,7 +43,10 @@ describe('berth inspect --as run', () => {
     const [{ Config, HostConfig }] = JSON.parse(engine.must('inspect', name)) as [Inspected];
     // Made from the ID where none was asked for.
     const Hostname = id.startsWith(Config.Hostname) && Config.Hostname.length === 12 ? '' : Config.Hostname;
-    return { Config: { ...Config, Hostname }, HostConfig };
+    // The docker CLI sends these in an order of its own, another one each time.
+    const Env = Config.Env.toSorted();
+    const Binds = HostConfig.Binds?.toSorted() ?? null;
+    return { Config: { ...Config, Hostname, Env }, HostConfig: { ...HostConfig, Binds } };
   };
 
   const cases: Readonly<Record<string, readonly string[]>> = {
