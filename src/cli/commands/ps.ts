@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Semaphore } from '../../base/async.ts';
 import type { EngineClient } from '../../client/client.ts';
 import type { Command } from '../command.ts';
 import { withEngine } from '../connect.ts';
@@ -67,6 +68,9 @@ export async function asTable(client: EngineClient, listed: readonly Listed[]): 
   );
 }
 
+/** Connections that are opened for it. */
+const mostAtOnce = 16;
+
 /** So many are looked at one by one; a list of more is read for other things. */
 const mostLooked = 100;
 
@@ -78,10 +82,11 @@ async function failuresOf(
   const doubtful = listed
     .filter(({ State, Status }) => State === 'created' || State === 'dead' || /\((?!0\))\d+\)/.test(Status))
     .slice(0, mostLooked);
+  const looks = new Semaphore(mostAtOnce);
   const states = await Promise.all(
     doubtful.map(async ({ Id }) => {
       // Removed meanwhile: then there is nothing more to say of it.
-      const found = await inspectContainer(client, Id).catch(() => undefined);
+      const found = await looks.run(() => inspectContainer(client, Id).catch(() => undefined));
       return found ? ([[Id, found.State]] as const) : [];
     }),
   );
@@ -99,8 +104,11 @@ async function usageOfAll(
   if (running.length === 0) return new Map();
   // One is asked first: an engine without statistics need not say so a hundred times.
   if ((await usageOf(client, running[0]!.Id)) === 'unbuilt') return new Map();
+  const looks = new Semaphore(mostAtOnce);
   const look = async () => {
-    const found = await Promise.all(running.map(async ({ Id }) => [Id, await usageOf(client, Id)] as const));
+    const found = await Promise.all(
+      running.map(async ({ Id }) => [Id, await looks.run(() => usageOf(client, Id))] as const),
+    );
     return new Map(found.filter((entry): entry is readonly [string, Usage] => typeof entry[1] === 'object'));
   };
   let after = await look();
