@@ -312,6 +312,18 @@ describe('the berth command with an engine', () => {
     ]);
   });
 
+  test('a reader that leaves early ends the command without a word, and an exec with it', () => {
+    berth(env, ['run', '-d', '--name', 'loud', 'bb:1', 'sleep', '60']);
+    const cli = `"${process.execPath}" -- "${join(project, 'dist/cli-main.js')}"`;
+    const said = spawnSync('bash', ['--norc', '-c', `${cli} exec loud yes | head -n 1; echo \${PIPESTATUS[0]}`], {
+      env: { PATH: process.env.PATH, ...env },
+      encoding: 'utf8',
+      timeout: 20_000,
+    });
+    assert.deepEqual([said.stdout, said.stderr], ['y\n141\n', '']);
+    berth(env, ['rm', '-f', 'loud']);
+  });
+
   test('version and doctor', () => {
     assert.match(berth(env, ['version']).stdout, /^engine .*API 1\.51/m);
     const findings = JSON.parse(berth(env, ['doctor', '--json']).stdout);
