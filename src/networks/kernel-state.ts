@@ -109,9 +109,9 @@ export class KernelState {
     return { table, rulesChanged: true, mended };
   }
 
-  teardown(bridges: readonly string[]): void {
+  teardown(): void {
     this.rules(`table inet ${this.#config.table}\ndelete table inet ${this.#config.table}\n`);
-    for (const name of bridges) this.sandboxes.removeBridge(name);
+    this.sandboxes.removeBridge(this.#config.bridge);
   }
 
   #nft(): Nftables {

@@ -3,6 +3,8 @@ import type { PublishedPort } from './networks.ts';
 import type { BridgePorts, DefaultRoutes, SandboxRequest, Wiring } from './sandboxes.ts';
 
 export interface WorkerConfig {
+  /** The default one. */
+  readonly bridge: string;
   readonly table: string;
   readonly namespaces: string;
 }
@@ -49,7 +51,8 @@ export interface Operations {
       readonly mended: readonly string[];
     };
   };
-  teardown: { in: { readonly bridges: readonly string[] }; out: void };
+  /** Table and default bridge go. */
+  teardown: { in: Record<string, never>; out: void };
 }
 
 export type OperationName = keyof Operations;

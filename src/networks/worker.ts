@@ -21,7 +21,7 @@ const operations: { [N in OperationName]: (input: Operations[N]['in']) => Operat
   forget: ({ address, ports }) => state.forget(address, ports),
   sweep: ({ paths, bridges }) => state.sweep(paths, bridges),
   audit: ({ bridges }) => state.audit(bridges),
-  teardown: ({ bridges }) => state.teardown(bridges),
+  teardown: () => state.teardown(),
 };
 
 parentPort?.on('message', (request: WorkerRequest) => parentPort?.postMessage(answer(request)));

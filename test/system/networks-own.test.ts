@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -364,11 +364,14 @@ describe("networks of one's own", () => {
     for (const { id } of [late, web, db]) await networks.close(id);
     await lab.stopProcesses();
     await networks[Symbol.asyncDispose]();
-    await until(5_000, () => lab.leftovers().length === 0);
-    assert.deepEqual(lab.leftovers(), []);
+    await until(5_000, () => lab.leftovers().length === 2);
+    const bridges = [bridgeOf('front'), bridgeOf('back')];
+    assert.deepEqual(lab.leftovers().sort(), bridges.toSorted(), 'the networks are there, and nobody in them');
     assert.deepEqual(readdirSync(join(lab.root, 'run/netns')), []);
 
     // As after a reboot: the records are all there is.
+    for (const bridge of bridges) run('ip', 'link', 'del', bridge);
+    rmSync(join(lab.root, 'run'), { recursive: true });
     networks = await lab.open({ auditMs: 500 });
     await networks.recover([]);
     await until(5_000, () => run('ip', '-br', 'link').includes(bridgeOf('back')));
@@ -377,5 +380,8 @@ describe("networks of one's own", () => {
     assert.equal(lab.resolve(again, 'again'), `0 ${again.endpoint.address}`);
     await networks.close(again.id);
     await networks.prune(() => true);
+    await networks[Symbol.asyncDispose]();
+    await until(5_000, () => lab.leftovers().length === 0);
+    assert.deepEqual(lab.leftovers(), []);
   });
 });
