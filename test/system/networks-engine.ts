@@ -5,7 +5,7 @@ import { newId, openNetworks, port } from './networks-lab.ts';
 
 /**
  * An engine as far as networks go, to be killed: `hold` opens one container, tells it as a line of JSON, and stays;
- * `churn` opens and closes containers without end.
+ * `churn` opens and closes containers without end; `own` makes networks, moves containers between them, and removes them.
  */
 const [root = '', mode = 'hold'] = process.argv.slice(2);
 const networks = await openNetworks({
@@ -26,6 +26,23 @@ if (mode === 'hold') {
   // The places made ahead are there too when it is killed.
   setTimeout(() => process.stdout.write(`${JSON.stringify(opened)}\n`), 400);
   setInterval(() => {}, 1_000);
+} else if (mode === 'own') {
+  process.stdout.write('churning\n');
+  const request = { driver: '', internal: false, attachable: false, ipv4: true, ipv6: true, labels: {}, options: {} };
+  const ipam = { driver: '', options: undefined, configs: [] };
+  for (;;) {
+    const names = ['one', 'two'].map((name) => `${name}-${newId().slice(0, 6)}`);
+    await Promise.all(names.map((name) => networks.create({ ...request, name, ipam })));
+    const [first = '', second = ''] = names;
+    const ids = Array.from({ length: 3 }, newId);
+    await Promise.all(
+      ids.map((id) => networks.open(id, { joins: [{ network: first, names: [id] }], ports: [port(80, 0)] })),
+    );
+    await Promise.all(ids.map((id) => networks.connect(id, { network: second, names: [id] }, { ports: [] })));
+    await Promise.all(ids.map((id) => networks.disconnect(id, first)));
+    await Promise.all(ids.map((id) => networks.close(id)));
+    await Promise.all(names.map((name) => networks.remove(name)));
+  }
 } else {
   process.stdout.write('churning\n');
   for (;;) {
