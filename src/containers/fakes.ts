@@ -6,7 +6,15 @@ import { EngineError } from '../base/errors.ts';
 import { silentLog } from '../base/log.ts';
 import { EventBus } from '../events/event-bus.ts';
 import type { Image } from '../images/images.ts';
-import type { Attachment, Endpoint, Networks, Opened, OpenRequest } from '../networks/networks.ts';
+import type {
+  Attachment,
+  ConnectOptions,
+  Endpoint,
+  JoinRequest,
+  Networks,
+  Opened,
+  OpenRequest,
+} from '../networks/networks.ts';
 import { digestOf } from '../oci/digest.ts';
 import { hostPlatform } from '../oci/platform.ts';
 import type { Resources } from '../oci/runtime-spec.ts';
@@ -193,9 +201,25 @@ export class FakeSnapshots implements Snapshotter {
   async [Symbol.asyncDispose](): Promise<void> {}
 }
 
+const fakeEndpoint: Endpoint = {
+  id: 'e2',
+  containerId: 'c',
+  networkId: '',
+  network: '',
+  interface: 'eth1',
+  address: '',
+  prefixLength: 16,
+  gateway: '10.9.0.1',
+  mac: '02:42:0a:09:00:02',
+  ports: [],
+};
+
+/** The default bridge, and what a test adds to `more`: names and ids. */
 export class FakeNetworks implements Networks {
   readonly open_ = new Map<string, OpenRequest>();
   readonly renamed: string[] = [];
+  readonly asked: unknown[] = [];
+  readonly more = new Map<string, string>();
   attached: readonly Endpoint[] = [];
   fail: Error | undefined;
   beforeClose: (() => Promise<void>) | undefined;
@@ -203,14 +227,14 @@ export class FakeNetworks implements Networks {
 
   async open(containerId: string, request: OpenRequest): Promise<Opened> {
     if (this.fail) throw this.fail;
-    for (const { network } of request.joins) this.get(network);
+    const found = request.joins.map(({ network }) => this.get(network));
     this.open_.set(containerId, request);
-    const endpoints = request.joins.map((join) => ({
+    const endpoints = request.joins.map((join, at) => ({
       id: 'e',
       containerId,
-      networkId: 'n',
-      network: 'bridge',
-      interface: 'eth0',
+      networkId: found[at]!.id,
+      network: found[at]!.name,
+      interface: `eth${at}`,
       address: '172.17.0.2',
       prefixLength: 16,
       gateway: '172.17.0.1',
@@ -223,16 +247,29 @@ export class FakeNetworks implements Networks {
         hostPort: first || 32768,
       })),
     }));
+    this.attached = endpoints;
     return { sandbox: { path: '/run/netns/x' }, endpoints };
   }
   check(): void {}
-  async connect(): Promise<never> {
+  async connect(_containerId: string, join: JoinRequest, { ports }: ConnectOptions) {
+    if (this.fail) throw this.fail;
+    const { name: network, id: networkId } = this.get(join.network);
+    const address = `10.9.0.${this.attached.length + 2}`;
+    const names = join.names ?? [];
+    this.asked.push({ join, ports: ports.length });
+    this.attached = [...this.attached, { ...fakeEndpoint, network, networkId, address, names }];
+    return this.attached;
+  }
+  async disconnect(_containerId: string, networkId: string) {
+    if (this.fail) throw this.fail;
+    this.attached = this.attached.filter((endpoint) => endpoint.networkId !== networkId);
+    return this.attached;
+  }
+  async create(): Promise<never> {
     throw new Error('not asked for');
   }
-  create = this.connect;
-  remove = this.connect;
-  prune = this.connect;
-  disconnect = this.connect;
+  remove = this.create;
+  prune = this.create;
   async rename(containerId: string, namesOf: (endpoint: Endpoint) => readonly string[]) {
     this.renamed.push(containerId);
     return this.attached.map((endpoint) => ({ ...endpoint, names: namesOf(endpoint) }));
@@ -245,10 +282,12 @@ export class FakeNetworks implements Networks {
     this.recovered = attachments;
   }
   get(name: string): never | ReturnType<Networks['get']> {
-    if (name !== 'bridge') throw new EngineError('not-found', `network ${name} not found`);
+    const all: readonly (readonly [string, string])[] = [...this.more, ['bridge', 'n']];
+    const [found] = all.find((one) => one.includes(name)) ?? [];
+    if (!found) throw new EngineError('not-found', `network ${name} not found`);
     return {
-      id: 'n',
-      name,
+      id: this.more.get(found) ?? 'n',
+      name: found,
       driver: 'bridge',
       created: '',
       subnets: [{ subnet: '172.17.0.0/16', gateway: '172.17.0.1' }],

@@ -39,6 +39,10 @@ export class DefinedNetworks {
     return [...this.#networks.values()];
   }
 
+  get standard(): BridgeNetwork {
+    return this.#deps.default;
+  }
+
   get own(): readonly BridgeNetwork[] {
     return this.all.slice(1);
   }

@@ -211,7 +211,7 @@ export function parseBlock(text: string): Block | undefined {
   };
 }
 
-const bridgeNameOption = 'com.docker.network.bridge.name';
+export const bridgeNameOption = 'com.docker.network.bridge.name';
 
 export interface BridgeOptions {
   readonly icc: boolean;

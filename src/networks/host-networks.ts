@@ -9,9 +9,9 @@ import { BridgeNetwork } from './bridge-network.ts';
 import { ContainerNames, type Named } from './container-names.ts';
 import { DefinedNetworks } from './defined-networks.ts';
 import type { NetworkRequest } from './definition.ts';
+import { Directory } from './directory.ts';
 import { freeInterface, planEndpoint, publisherOf, routesOf, targetOf, wiringOf } from './endpoints.ts';
 import { freeSubnet, hostServers, interfaceNames, isEmpty, upstreamResolvConf } from './host-facts.ts';
-import { HostFirewalls } from './host-firewalls.ts';
 import { checkJoin } from './join-check.ts';
 import { Kernel } from './kernel.ts';
 import { NetworkHelper } from './network-helper.ts';
@@ -25,19 +25,14 @@ import type {
   Opened,
   OpenRequest,
 } from './networks.ts';
+import { OwnNetworks } from './own-networks.ts';
 import { type Place, Places } from './places.ts';
-import {
-  defaultDefinition,
-  describe,
-  describeOthers,
-  loadNetworks,
-  type NetworksRecord,
-  saveNetworks,
-} from './predefined.ts';
+import { defaultDefinition, loadNetworks, type NetworksRecord, saveNetworks } from './predefined.ts';
 import { PublishedPorts } from './published-ports.ts';
 import { type Resolver, readResolver } from './resolver.ts';
-import { renderBridge, renderTable } from './ruleset.ts';
+import { renderTable } from './ruleset.ts';
 import { type BridgePorts, isVeth, vethOf } from './sandboxes.ts';
+import { Upkeep } from './upkeep.ts';
 
 export interface NetworksConfig {
   readonly bridgeName: string;
@@ -87,7 +82,9 @@ export class HostNetworks implements Networks {
   readonly #deps: HostNetworksDeps;
   readonly #kernel: Kernel;
   readonly #helper: NetworkHelper;
-  readonly #firewalls = new HostFirewalls();
+  readonly #upkeep: Upkeep;
+  readonly #directory: Directory;
+  readonly #own: OwnNetworks;
   readonly #default: BridgeNetwork;
   readonly #addresses: AddressPool;
   readonly #defined: DefinedNetworks;
@@ -98,9 +95,6 @@ export class HostNetworks implements Networks {
   readonly #joined = new Map<string, Joined>();
   readonly #namespaces: string;
   #record: NetworksRecord;
-  #ready: Promise<void> | undefined;
-  #audit: NodeJS.Timeout | undefined;
-  #auditing: Promise<void> | undefined;
   #warnedResolver = false;
   readonly #closing = new AbortController();
 
@@ -152,12 +146,28 @@ export class HostNetworks implements Networks {
       hasNames: () => this.#named().length > 0,
       restoreNames: (served) => this.#names.restore(this.#named(), served),
     });
+    this.#upkeep = new Upkeep({
+      kernel: this.#kernel,
+      log,
+      auditMs: config.auditMs,
+      wanted: { table: () => this.#table(), bridges: () => this.#bridgePorts() },
+      tableName: config.table,
+      forwardingEnabled: () => this.#forwardingEnabled(),
+    });
+    this.#directory = new Directory(record, { defined, endpoints: () => this.#endpoints() });
+    this.#own = new OwnNetworks({
+      defined,
+      directory: this.#directory,
+      upkeep: this.#upkeep,
+      kernel: this.#kernel,
+      events: deps.events,
+      table: config.table,
+    });
     this.#ports = new PublishedPorts({
       kernel: this.#kernel,
       helper: this.#helper,
       table: config.table,
-      wholeTable: () => this.#table(),
-      log,
+      change: (script) => this.#upkeep.change(script),
     });
     this.#names = new ContainerNames({
       kernel: this.#kernel,
@@ -168,79 +178,21 @@ export class HostNetworks implements Networks {
   }
 
   async create(request: NetworkRequest): Promise<NetworkInfo> {
-    const network = this.#defined.define(request);
-    const { definition, bridge } = network;
-    await using undo = new AsyncDisposableStack();
-    undo.defer(() => this.#defined.hide(network));
-    // The record first: a bridge without one would stay for ever.
-    await this.#defined.save(network);
-    undo.defer(() => this.#defined.delete(network));
-    const before = this.#ready;
-    await this.#prepared();
-    // A table that was written just now has it already.
-    const script = before ? renderBridge('add', this.#deps.config.table, bridge) : '';
-    undo.defer(() => this.#removeBridge(network));
-    await this.#kernel.call('addBridge', { bridge, script });
-    network.made = true;
-    if (this.#defined.own.length === 1) await this.#applyFirewalls(true);
-    undo.move();
-    this.#emit('create', definition);
+    const made = await this.#own.create(request);
     this.#helper.warm();
-    return describe(definition, []);
+    return made;
   }
 
-  async remove(nameOrId: string): Promise<void> {
-    const { id, name } = this.get(nameOrId);
-    const network = this.#defined.byId(id);
-    if (!network || network === this.#default)
-      throw new EngineError('forbidden', `${name} is a pre-defined network and cannot be removed`);
-    if (network.users.size > 0) {
-      const active = this.#endpoints().filter(({ networkId }) => networkId === id);
-      const list = active.map((endpoint) => `name:"${endpoint.names?.[0] ?? ''}" id:"${endpoint.id.slice(0, 12)}"`);
-      throw new EngineError(
-        'forbidden',
-        `error while removing network: network ${name} has active endpoints (${list.join(', ')})`,
-      );
-    }
-    this.#defined.hide(network);
-    try {
-      await this.#defined.delete(network);
-    } catch (error) {
-      this.#defined.unhide(network);
-      throw error;
-    }
-    this.#emit('destroy', network.definition);
-    await this.#removeBridge(network);
+  remove(nameOrId: string): Promise<void> {
+    return this.#own.remove(nameOrId);
   }
 
-  async prune(chosen: (network: NetworkInfo) => boolean): Promise<readonly string[]> {
-    const removed: string[] = [];
-    for (const { definition, users } of this.#defined.own) {
-      if (users.size > 0 || !chosen(describe(definition, []))) continue;
-      try {
-        await this.remove(definition.id);
-        removed.push(definition.name);
-      } catch (error) {
-        // A container came into it meanwhile, or somebody else removed it.
-        if (!(error instanceof EngineError && ['forbidden', 'not-found'].includes(error.kind))) throw error;
-      }
-    }
-    return removed;
-  }
-
-  async #removeBridge({ bridge }: BridgeNetwork): Promise<void> {
-    const { log, config } = this.#deps;
-    try {
-      await this.#kernel.call('rules', { script: renderBridge('delete', config.table, bridge) });
-    } catch (error) {
-      log.warn('the nftables table is not as it was left and is written anew', { reason: messageOf(error) });
-      await this.#kernel.call('rules', { script: this.#table() });
-    }
-    if (bridge.owned) await this.#kernel.call('removeBridge', { name: bridge.name });
+  prune(chosen: (network: NetworkInfo) => boolean): Promise<readonly string[]> {
+    return this.#own.prune(chosen);
   }
 
   check(request: JoinRequest): void {
-    checkJoin(this.#bridgeOf(request.network), request);
+    checkJoin(this.#directory.bridgeOf(request.network), request);
   }
 
   open(containerId: string, request: OpenRequest): Promise<Opened> {
@@ -250,7 +202,7 @@ export class HostNetworks implements Networks {
   async #open(containerId: string, { joins, ports, sysctls: asked = {}, dns = [] }: OpenRequest): Promise<Opened> {
     if (this.#joined.has(containerId))
       throw new EngineError('conflict', `container ${containerId.slice(0, 12)} has a network already`);
-    const networks = joins.map(({ network }) => this.#bridgeOf(network));
+    const networks = joins.map(({ network }) => this.#directory.bridgeOf(network));
     const sysctls = checkSysctls(asked);
     for (const { mac } of joins) if (mac !== undefined) parseMac(mac);
     for (const [at, one] of joins.entries()) checkJoin(networks[at]!, one);
@@ -265,7 +217,7 @@ export class HostNetworks implements Networks {
       users.add(containerId);
       undo.defer(() => void users.delete(containerId));
     }
-    await this.#prepared();
+    await this.#upkeep.prepared();
     const [first] = joins;
     const { path, endpoints, make } =
       networks.length === 1 && networks[0] === this.#default && first
@@ -333,7 +285,7 @@ export class HostNetworks implements Networks {
   }
 
   async #connect(containerId: string, request: JoinRequest, { ports, dns }: ConnectOptions) {
-    const network = this.#bridgeOf(request.network);
+    const network = this.#directory.bridgeOf(request.network);
     const { path, endpoints: before, dns: asked } = this.#openOne(containerId);
     const { id, name } = network.definition;
     if (before.some(({ networkId }) => networkId === id))
@@ -345,7 +297,7 @@ export class HostNetworks implements Networks {
     await using undo = new AsyncDisposableStack();
     network.users.add(containerId);
     undo.defer(() => void network.users.delete(containerId));
-    await this.#prepared();
+    await this.#upkeep.prepared();
     const planned = planEndpoint(containerId, network, request, before);
     undo.defer(() => network.release(planned));
     const veth = vethOf(planned.id);
@@ -453,14 +405,14 @@ export class HostNetworks implements Networks {
     }
     const endpoints = this.#endpoints();
     const wanted = endpoints.length > 0 || this.#defined.own.length > 0;
-    if (endpoints.length > 0) await this.#prepared();
+    if (endpoints.length > 0) await this.#upkeep.prepared();
     const isMine = (name: string) => name === this.#deps.config.bridgeName || isVeth(name);
     if (endpoints.length > 0 || interfaceNames().some(isMine) || !isEmpty(this.#namespaces)) {
       await this.#kernel.call('sweep', {
         paths: [...this.#joined.values()].map(({ path }) => path),
         bridges: this.#bridgePorts(),
       });
-      if (!wanted) await this.#tearDown();
+      if (!wanted) await this.#upkeep.tearDown();
     }
     await this.#helper.recover(
       endpoints
@@ -470,7 +422,7 @@ export class HostNetworks implements Networks {
     this.#kernel.warm();
     if (this.#defined.own.length === 0) return;
     // Thousands of bridges are made anew after a reboot: nobody waits for those that no container is in.
-    this.#prepared().catch((error) =>
+    this.#upkeep.prepared().catch((error) =>
       this.#deps.log.error('the networks could not be made, the first container tries again', {
         reason: messageOf(error),
       }),
@@ -479,30 +431,11 @@ export class HostNetworks implements Networks {
   }
 
   get(nameOrId: string): NetworkInfo {
-    const wanted = nameOrId === 'default' || nameOrId === '' ? 'bridge' : nameOrId;
-    const others = describeOthers(this.#record);
-    const all = [...this.#defined.all.map(({ definition }) => definition), ...others];
-    const named = all.find(({ id }) => id === wanted) ?? all.find(({ name }) => name === wanted);
-    const prefixed = named || !/^[0-9a-f]+$/.test(wanted) ? [] : all.filter(({ id }) => id.startsWith(wanted));
-    if (prefixed.length > 1)
-      throw new EngineError(
-        'invalid',
-        `network ${nameOrId} is ambiguous (${prefixed.length} matches found based on ID prefix)`,
-      );
-    const found = named ?? prefixed[0];
-    if (!found) throw new EngineError('not-found', `network ${nameOrId} not found`);
-    const network = this.#defined.byId(found.id);
-    if (!network) return others.find(({ id }) => id === found.id)!;
-    const endpoints = this.#endpoints().filter(({ networkId }) => networkId === found.id);
-    return describe(network.definition, endpoints);
+    return this.#directory.get(nameOrId);
   }
 
   list(): readonly NetworkInfo[] {
-    const endpoints = Map.groupBy(this.#endpoints(), ({ networkId }) => networkId);
-    const [standard, ...own] = this.#defined.all.map(({ definition }) =>
-      describe(definition, endpoints.get(definition.id) ?? []),
-    );
-    return [standard!, ...describeOthers(this.#record), ...own];
+    return this.#directory.list();
   }
 
   hostResolver(): Resolver {
@@ -522,20 +455,13 @@ export class HostNetworks implements Networks {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();
-    clearInterval(this.#audit);
-    await this.#auditing;
-    if (this.#ready) {
+    await this.#upkeep.stop();
+    if (this.#upkeep.begun) {
       await this.#places.close();
-      if (this.#endpoints().length === 0) await this.#tearDown();
+      if (this.#endpoints().length === 0) await this.#upkeep.tearDown();
     }
     await this.#helper[Symbol.asyncDispose]();
     await this.#kernel[Symbol.asyncDispose]();
-  }
-
-  /** Bridges of networks that somebody made stay, empty: the kernel takes 20 ms to delete one, and there may be thousands. */
-  async #tearDown(): Promise<void> {
-    await this.#kernel.call('teardown', {});
-    await this.#applyFirewalls(false);
   }
 
   #endpoints(): Endpoint[] {
@@ -550,13 +476,6 @@ export class HostNetworks implements Networks {
 
   #hasNames(networkId: string): boolean {
     return networkId !== this.#default.definition.id;
-  }
-
-  #bridgeOf(nameOrId: string): BridgeNetwork {
-    const { id, name } = this.get(nameOrId);
-    const network = this.#defined.byId(id);
-    if (!network) throw new EngineError('invalid', `network ${name} is not a bridge: it has no endpoints`);
-    return network;
   }
 
   #bindingOf({ networkId }: Endpoint): string {
@@ -586,60 +505,16 @@ export class HostNetworks implements Networks {
     });
   }
 
-  /** Bridges, forwarding and rules are there. The first container, or network, pays for it. */
-  #prepared(): Promise<void> {
-    this.#ready ??= this.#prepare().catch((error) => {
-      this.#ready = undefined;
-      throw error;
-    });
-    return this.#ready;
-  }
-
-  async #prepare(): Promise<void> {
-    const [{ forwardingEnabled }] = await Promise.all([
-      this.#kernel.call('setup', { table: this.#table(), bridges: this.#bridgePorts() }),
-      this.#applyFirewalls(true),
-    ]);
-    this.#audit ??= setInterval(() => this.#startAudit(), this.#deps.config.auditMs).unref();
-    if (!forwardingEnabled || this.#record.forwardingEnabled) return;
+  async #forwardingEnabled(): Promise<void> {
+    if (this.#record.forwardingEnabled) return;
     this.#deps.log.info('ip_forward was off and is on now: containers need it');
-    this.#record = { ...this.#record, forwardingEnabled };
+    this.#record = { ...this.#record, forwardingEnabled: true };
     await saveNetworks(join(this.#deps.root, 'networks.json'), this.#record);
   }
 
   #table(): string {
     const { table } = this.#deps.config;
     return renderTable({ table, bridges: this.#defined.all.map(({ bridge }) => bridge) }, this.#endpoints());
-  }
-
-  #startAudit(): void {
-    if (this.#closing.signal.aborted) return;
-    this.#auditing ??= this.#runAudit()
-      .catch((error) => this.#deps.log.error('the network could not be checked', { reason: messageOf(error) }))
-      .finally(() => {
-        this.#auditing = undefined;
-      });
-  }
-
-  async #runAudit(): Promise<void> {
-    const { table, rulesChanged, mended } = await this.#kernel.call('audit', { bridges: this.#bridgePorts() });
-    if (rulesChanged || this.#firewalls.due) await this.#applyFirewalls(true);
-    if (mended.length > 0) this.#deps.log.warn('somebody changed the network, mended', { mended });
-    if (table === 'intact') return;
-    await this.#kernel.call('rules', { script: this.#table() });
-    if (table === 'changed')
-      this.#deps.log.warn('somebody changed the firewall rules, written anew', { table: this.#deps.config.table });
-  }
-
-  /** Another firewall in our way is a reason to say so, not to refuse: its rules may let us through all the same. */
-  async #applyFirewalls(wanted: boolean): Promise<void> {
-    const own = this.#defined.own.map(({ bridge }) => (bridge.name.startsWith('bn-') ? 'bn-+' : bridge.name));
-    try {
-      const changed = await this.#firewalls.apply([...new Set([this.#deps.config.bridgeName, ...own])], wanted);
-      if (changed.length > 0) this.#deps.log.info('changed the rules of another firewall', { changed });
-    } catch (error) {
-      this.#deps.log.warn('the rules of another firewall could not be changed', { reason: messageOf(error) });
-    }
   }
 
   #endpointOf(containerId: string, { id, address, mac }: Place): Endpoint {
@@ -656,10 +531,6 @@ export class HostNetworks implements Networks {
       mac,
       ports: [],
     };
-  }
-
-  #emit(action: 'create' | 'destroy', { id, name }: { readonly id: string; readonly name: string }): void {
-    this.#deps.events.emit({ type: 'network', action, actor: { id, attributes: { name, type: 'bridge' } } });
   }
 
   #emitEndpoint(action: 'connect' | 'disconnect', { networkId, network, containerId }: Endpoint): void {

@@ -1,5 +1,3 @@
-import { messageOf } from '../base/errors.ts';
-import type { Log } from '../base/log.ts';
 import { targetOf } from './endpoints.ts';
 import { ephemeralPorts, hasIpv6 } from './host-facts.ts';
 import type { Kernel } from './kernel.ts';
@@ -13,9 +11,8 @@ export interface PublishedPortsDeps {
   readonly kernel: Kernel;
   readonly helper: NetworkHelper;
   readonly table: string;
-  /** The whole table, as the records have it now. */
-  readonly wholeTable: () => string;
-  readonly log: Log;
+  /** A change of the table, or all of it where it is not as it was left. */
+  readonly change: (script: string) => Promise<void>;
 }
 
 /** Published ports in all their places: what is taken on this host, held by the helper, translated by the kernel. */
@@ -55,10 +52,7 @@ export class PublishedPorts {
     this.#ports.claim(containerId, ports);
   }
 
-  /**
-   * One transaction for an endpoint's ports. The records say already what it wants: when it is refused, because the table
-   * is not as we left it, the whole table is written from them.
-   */
+  /** One transaction for an endpoint's ports. The records say already what it wants. */
   translate(verb: 'add' | 'delete', endpoint: Endpoint): Promise<void> {
     return this.#apply(renderPorts(verb, this.#deps.table, endpoint), endpoint);
   }
@@ -73,13 +67,8 @@ export class PublishedPorts {
 
   async #apply(script: string, { address, ports }: Endpoint): Promise<void> {
     if (script === '') return;
-    const { kernel, log, wholeTable } = this.#deps;
-    try {
-      await kernel.call('rules', { script });
-    } catch (error) {
-      log.warn('the nftables table is not as it was left and is written anew', { reason: messageOf(error) });
-      await kernel.call('rules', { script: wholeTable() });
-    }
+    const { kernel, change } = this.#deps;
+    await change(script);
     if (ports.some(({ protocol }) => protocol === 'udp')) await kernel.call('forget', { address, ports });
   }
 }

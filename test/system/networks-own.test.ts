@@ -103,6 +103,18 @@ describe("networks of one's own", () => {
     for (const { id } of many) await networks.close(id);
   });
 
+  test('S41: what strangers send changes nothing for those who ask, and the helper stays small', async () => {
+    const pid = /helper (\d+)/.exec(lab.leftovers().join(' '))?.[1];
+    const resident = () => Number(/^Rss: +(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1]);
+    const before = resident();
+    assert.equal(lab.resolve(db, 'flood'), 'done');
+    assert.equal(lab.resolve(web, 'web'), `0 ${web.endpoint.address}`);
+    assert.equal(lab.resolve(db, 'db'), '0 10.66.0.77');
+    assert.equal(lab.resolve(db, 'example.org', 'A', 'tcp'), '0 192.0.2.80');
+    assert.ok(resident() < before + 40_000, `${before} kB, then ${resident()} kB`);
+    assert.match(readFileSync(join(lab.root, 'run/network.log'), 'utf8'), /^$/);
+  });
+
   test('a new name is known and the former forgotten', async () => {
     await networks.rename(db.id, () => ['database']);
     const client = await lab.joined(networks, ['back']);

@@ -1,6 +1,7 @@
 /**
  * Asks the name server of the namespace that it runs in: `NAME TYPE [tcp]`; prints the code and the answers. Asked for
- * `serve ADDRESS NAME=ADDRESS..` it is a name server itself, which prints each name that it is asked for.
+ * `serve ADDRESS NAME=ADDRESS..` it is a name server itself, which prints each name that it is asked for; `flood` sends
+ * what no sane program sends.
  */
 import { createSocket } from 'node:dgram';
 import { connect, createServer } from 'node:net';
@@ -65,9 +66,30 @@ function serve(address: string, zone: readonly string[]): void {
   }).listen(53, address);
 }
 
+/** Garbage, cut and doubled queries, thousands of questions at once, and TCP that announces 64 KiB and brings none. */
+async function flood(): Promise<void> {
+  const socket = createSocket('udp4');
+  const good = query('nobody.example.org', 'A');
+  for (let round = 0; round < 3_000; round++) {
+    const bytes = Buffer.from(good);
+    bytes[round % bytes.length] = round % 251;
+    socket.send(round % 3 === 0 ? bytes.subarray(0, round % 40) : bytes, 53, '127.0.0.11');
+    if (round % 100 === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  const open = Array.from({ length: 100 }, (_, number) => {
+    const one = connect(53, '127.0.0.11', () => one.write(Buffer.alloc(number * 300, 255)));
+    return one.on('error', () => {});
+  });
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  for (const one of open) one.destroy();
+  socket.close();
+  process.stdout.write('done');
+}
+
 if (import.meta.main) {
   const [name = '', type = 'A', transport = 'udp', ...more] = process.argv.slice(2);
   if (name === 'serve') serve(type, [transport, ...more]);
+  else if (name === 'flood') await flood();
   else {
     const packet = query(name, type);
     const late = setTimeout(() => process.exit(1), 6_000);

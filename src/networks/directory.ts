@@ -1,0 +1,56 @@
+import { EngineError } from '../base/errors.ts';
+import type { BridgeNetwork } from './bridge-network.ts';
+import type { DefinedNetworks } from './defined-networks.ts';
+import type { Endpoint, NetworkInfo } from './networks.ts';
+import { describe, describeOthers, type NetworksRecord } from './predefined.ts';
+
+export interface DirectoryDeps {
+  readonly defined: DefinedNetworks;
+  readonly endpoints: () => readonly Endpoint[];
+}
+
+/** All networks by name and id, with who is in them. */
+export class Directory {
+  readonly #deps: DirectoryDeps;
+  readonly #others: readonly NetworkInfo[];
+
+  constructor(record: NetworksRecord, deps: DirectoryDeps) {
+    this.#deps = deps;
+    this.#others = describeOthers(record);
+  }
+
+  get(nameOrId: string): NetworkInfo {
+    const wanted = nameOrId === 'default' || nameOrId === '' ? 'bridge' : nameOrId;
+    const { defined, endpoints } = this.#deps;
+    const all = [...defined.all.map(({ definition }) => definition), ...this.#others];
+    const named = all.find(({ id }) => id === wanted) ?? all.find(({ name }) => name === wanted);
+    const prefixed = named || !/^[0-9a-f]+$/.test(wanted) ? [] : all.filter(({ id }) => id.startsWith(wanted));
+    if (prefixed.length > 1)
+      throw new EngineError(
+        'invalid',
+        `network ${nameOrId} is ambiguous (${prefixed.length} matches found based on ID prefix)`,
+      );
+    const found = named ?? prefixed[0];
+    if (!found) throw new EngineError('not-found', `network ${nameOrId} not found`);
+    const network = defined.byId(found.id);
+    if (!network) return this.#others.find(({ id }) => id === found.id)!;
+    const members = endpoints().filter(({ networkId }) => networkId === found.id);
+    return describe(network.definition, members);
+  }
+
+  list(): readonly NetworkInfo[] {
+    const endpoints = Map.groupBy(this.#deps.endpoints(), ({ networkId }) => networkId);
+    const [standard, ...own] = this.#deps.defined.all.map(({ definition }) =>
+      describe(definition, endpoints.get(definition.id) ?? []),
+    );
+    return [standard!, ...this.#others, ...own];
+  }
+
+  /** One that containers can have a place in. */
+  bridgeOf(nameOrId: string): BridgeNetwork {
+    const { id, name } = this.get(nameOrId);
+    const network = this.#deps.defined.byId(id);
+    if (!network) throw new EngineError('invalid', `network ${name} is not a bridge: it has no endpoints`);
+    return network;
+  }
+}

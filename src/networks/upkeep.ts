@@ -1,0 +1,124 @@
+import { messageOf } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import { HostFirewalls } from './host-firewalls.ts';
+import type { Kernel } from './kernel.ts';
+import type { BridgePorts } from './sandboxes.ts';
+
+export interface UpkeepDeps {
+  readonly kernel: Kernel;
+  readonly log: Log;
+  readonly auditMs: number;
+  /** What is to be, as the records have it now. */
+  readonly wanted: {
+    readonly table: () => string;
+    readonly bridges: () => readonly BridgePorts[];
+  };
+  readonly tableName: string;
+  readonly forwardingEnabled: () => Promise<void>;
+}
+
+/** Bridges, forwarding, rules and the accepts in other firewalls: made, looked after, taken back. */
+export class Upkeep {
+  readonly #deps: UpkeepDeps;
+  readonly #firewalls = new HostFirewalls();
+  #ready: Promise<void> | undefined;
+  #audit: NodeJS.Timeout | undefined;
+  #auditing: Promise<void> | undefined;
+  #stopped = false;
+
+  constructor(deps: UpkeepDeps) {
+    this.#deps = deps;
+  }
+
+  /** Somebody has asked for it all. */
+  get begun(): boolean {
+    return this.#ready !== undefined;
+  }
+
+  /** All of it is there. The first container, or network, pays for it. */
+  prepared(): Promise<void> {
+    this.#ready ??= this.#prepare().catch((error) => {
+      this.#ready = undefined;
+      throw error;
+    });
+    return this.#ready;
+  }
+
+  async #prepare(): Promise<void> {
+    const { kernel, wanted, auditMs, forwardingEnabled } = this.#deps;
+    const [done] = await Promise.all([
+      kernel.call('setup', { table: wanted.table(), bridges: wanted.bridges() }),
+      this.applyFirewalls(true),
+    ]);
+    this.#audit ??= setInterval(() => this.#startAudit(), auditMs).unref();
+    if (done.forwardingEnabled) await forwardingEnabled();
+  }
+
+  #startAudit(): void {
+    if (this.#stopped) return;
+    this.#auditing ??= this.#runAudit()
+      .catch((error) => this.#deps.log.error('the network could not be checked', { reason: messageOf(error) }))
+      .finally(() => {
+        this.#auditing = undefined;
+      });
+  }
+
+  async #runAudit(): Promise<void> {
+    const { kernel, wanted, log, tableName } = this.#deps;
+    const { table, rulesChanged, mended } = await kernel.call('audit', { bridges: wanted.bridges() });
+    if (rulesChanged || this.#firewalls.due) await this.applyFirewalls(true);
+    if (mended.length > 0) log.warn('somebody changed the network, mended', { mended });
+    if (table === 'intact') return;
+    await kernel.call('rules', { script: wanted.table() });
+    if (table === 'changed') log.warn('somebody changed the firewall rules, written anew', { table: tableName });
+  }
+
+  /** A change of the table; refused because it is not as we left it, the whole table is written instead. */
+  async change(script: string): Promise<void> {
+    const { kernel, wanted, log } = this.#deps;
+    try {
+      await kernel.call('rules', { script });
+    } catch (error) {
+      log.warn('the nftables table is not as it was left and is written anew', { reason: messageOf(error) });
+      await kernel.call('rules', { script: wanted.table() });
+    }
+  }
+
+  /** Another firewall in our way is a reason to say so, not to refuse: its rules may let us through all the same. */
+  async applyFirewalls(wanted: boolean): Promise<void> {
+    await this.#applyTo([...new Set(this.#deps.wanted.bridges().map(({ bridge }) => knownAs(bridge.name)))], wanted);
+  }
+
+  /** A bridge is gone: nothing is accepted for it any more, unless others are known by the same name. */
+  async forgetFirewalls(bridge: string): Promise<void> {
+    const name = knownAs(bridge);
+    if (this.#deps.wanted.bridges().some((other) => knownAs(other.bridge.name) === name)) return;
+    await this.#applyTo([name], false);
+  }
+
+  async #applyTo(names: readonly string[], wanted: boolean): Promise<void> {
+    const { log } = this.#deps;
+    try {
+      const changed = await this.#firewalls.apply(names, wanted);
+      if (changed.length > 0) log.info('changed the rules of another firewall', { changed });
+    } catch (error) {
+      log.warn('the rules of another firewall could not be changed', { reason: messageOf(error) });
+    }
+  }
+
+  /** Bridges of networks that somebody made stay, empty: the kernel takes 20 ms to delete one, and there may be thousands. */
+  async tearDown(): Promise<void> {
+    await this.#deps.kernel.call('teardown', {});
+    await this.applyFirewalls(false);
+  }
+
+  /** No audit runs any more. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearInterval(this.#audit);
+    await this.#auditing;
+  }
+}
+
+/** To other firewalls the bridges that we name are one, by the beginning of their names. */
+const knownAs = (bridge: string) => (bridge.startsWith('bn-') ? 'bn-+' : bridge);
