@@ -6,6 +6,7 @@ import { after, test } from 'node:test';
 import { EngineError } from '../base/errors.ts';
 import { EngineClient } from '../client/client.ts';
 import type { Container, LogOptions } from '../containers/containers.ts';
+import type { NetworkInfo } from '../networks/networks.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { ApiVersion } from '../protocol/version.ts';
 import { type FakeParts, fakeContainer, fakeExec, fakeImage, fakeServer } from './fake-engine.ts';
@@ -410,6 +411,68 @@ test('networks are listed without their members and inspected with them', async 
       IPv6Address: '',
     },
   });
+});
+
+test('a network is created, connected and pruned from checked words', async () => {
+  const asked: unknown[] = [];
+  const note = async (...args: unknown[]) => void asked.push(args);
+  await using engine = await serve({
+    containers: { connect: note, disconnect: note },
+    networks: {
+      create: async (request) => {
+        asked.push(request);
+        return { id: 'n'.repeat(64) } as NetworkInfo;
+      },
+      remove: note,
+      prune: async (chosen) => {
+        const network = (created: string, labels: Record<string, string>) => ({ created, labels }) as NetworkInfo;
+        return [chosen(network('2026-01-01T00:00:00Z', { a: 'b' })), chosen(network('2026-01-01T00:00:00Z', {}))].map(
+          String,
+        );
+      },
+    },
+  });
+  const call = (path: string, body?: unknown, query = {}) =>
+    engine.client.json<unknown>('POST', path, { ...(body !== undefined && { json: body }), query });
+  const config = { Subnet: '10.1.0.0/24', IPRange: '', Gateway: '10.1.0.9', AuxiliaryAddresses: { a: '10.1.0.3' } };
+  assert.deepEqual(
+    await call('/networks/create', { Name: 'lan', Driver: 'bridge', EnableIPv6: null, IPAM: { Config: [config] } }),
+    { Id: 'n'.repeat(64), Warning: '' },
+  );
+  await engine.client.json('DELETE', '/networks/lan');
+  await call('/networks/lan/connect', { Container: 'web', EndpointConfig: { Aliases: ['www'] } });
+  await call('/networks/lan/disconnect', { Container: 'web', Force: true });
+  assert.deepEqual(asked, [
+    {
+      name: 'lan',
+      driver: 'bridge',
+      internal: false,
+      attachable: false,
+      ipv4: true,
+      ipv6: false,
+      labels: {},
+      options: {},
+      ipam: {
+        driver: '',
+        options: undefined,
+        configs: [{ subnet: '10.1.0.0/24', gateway: '10.1.0.9', auxiliaryAddresses: { a: '10.1.0.3' } }],
+      },
+    },
+    ['lan'],
+    ['web', 'lan', { Aliases: ['www'] }],
+    ['web', 'lan', { force: true }],
+  ]);
+  const prune = (filters: object) => call('/networks/prune', undefined, { filters: JSON.stringify(filters) });
+  assert.deepEqual(await prune({ label: ['a'] }), { NetworksDeleted: ['true', 'false'] });
+  assert.deepEqual(await prune({ until: ['2025-01-01T00:00:00Z'] }), { NetworksDeleted: ['false', 'false'] });
+  for (const [path, body, message] of [
+    ['/networks/create', { Name: 'x', ConfigFrom: { Network: 'y' } }, /configuration network "y" does not exist/],
+    ['/networks/create', { Name: 'x', IPAM: { Config: [5] } }, /cannot unmarshal number/],
+    ['/networks/lan/connect', { Container: '' }, /invalid name or ID supplied/],
+    ['/networks/lan/connect', { Container: 'web', EndpointConfig: { Aliases: 'www' } }, /cannot unmarshal string/],
+  ] as const)
+    await assert.rejects(call(path, body), { message });
+  await assert.rejects(prune({ until: ['1h', '2h'] }), { message: /more than one until filter/ });
 });
 
 test('exec is created from checked words and inspected', async () => {

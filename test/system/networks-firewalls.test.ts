@@ -49,6 +49,29 @@ describe('networks beside other firewalls', () => {
     assert.ok(await until(5_000, () => ours().length === 0));
   });
 
+  test("networks of one's own are let through by one name, and taken back with the last of them", async () => {
+    run('iptables', '-P', 'FORWARD', 'DROP');
+    const request = lab.network('lan');
+    const named = lab.network('named', { options: { 'com.docker.network.bridge.name': 'mine0' } });
+    await Promise.all([request, named, lab.network('lan2')].map((one) => networks.create(one)));
+    const all = () => run('iptables', '-S').match(/berth-(berth0|bn-\+|mine0)/g) ?? [];
+    for (const network of ['lan', 'named']) {
+      const one = await lab.joined(networks, [network], { ports: [port(80, 8085)] });
+      await lab.serve(one, 80);
+      assert.ok(await until(5_000, () => lab.ask(lab.lanPath, lab.hostAddress, 8085) !== ''), network);
+      assert.equal(lab.ask(one.path, lab.lanAddress, 7000), `from ${lab.hostAddress}\nping`);
+      await networks.close(one.id);
+    }
+    assert.deepEqual(new Set(all()), new Set(['berth-berth0', 'berth-bn-+', 'berth-mine0']));
+    await networks.remove('lan');
+    await networks.remove('named');
+    assert.deepEqual(new Set(all()), new Set(['berth-berth0', 'berth-bn-+']));
+    await networks.remove('lan2');
+    assert.deepEqual(new Set(all()), new Set(['berth-berth0']));
+    run('iptables', '-P', 'FORWARD', 'ACCEPT');
+    assert.ok(await until(5_000, () => all().length === 0));
+  });
+
   test('with the chains of ufw, and after they were loaded anew', async () => {
     const rules = `*filter
 :FORWARD DROP

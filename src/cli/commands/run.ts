@@ -34,7 +34,7 @@ export const run: Command = {
     user: { short: '-u', value: 'USER[:GROUP]', about: 'who runs it' },
     entrypoint: { value: 'PROGRAM', about: 'instead of the one of the image' },
     hostname: { short: '-h', value: 'NAME', about: 'its host name' },
-    network: { value: 'MODE', about: 'bridge, host, none, container:NAME' },
+    network: { value: 'MODE', about: 'bridge, host, none, container:NAME, or a network of your own' },
     memory: { short: '-m', value: 'BYTES', about: 'its memory, as 64m' },
     cpus: { value: 'N', about: 'how many processors, as 0.5' },
     label: { short: '-l', value: 'NAME=VALUE', many: true, about: 'a label' },
