@@ -105,7 +105,13 @@ function ending(stack: AsyncDisposableStack): AsyncDisposable {
 function openView(room: Room, container: ContainerRecord): { readonly view: RootView } & AsyncDisposable {
   const { id, own, hostConfig, files } = container;
   const snapshot = room.deps.snapshots.open(id);
-  const inside = rootOfProcess(room, id, snapshot.root);
+  let inside: number | undefined;
+  try {
+    inside = rootOfProcess(room, id, snapshot.root);
+  } catch (error) {
+    void snapshot[Symbol.asyncDispose]();
+    throw error;
+  }
   const mounts: MountView[] = [];
   const add = (target: string, source: MountView['source'], how: { readOnly: boolean; alone?: boolean }) =>
     mounts.push({ target, source, readOnly: how.readOnly, alone: how.alone ?? false });

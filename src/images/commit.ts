@@ -34,7 +34,7 @@ const mostLayers = 127;
 export async function commitImage(commit: ImageCommit, { content, sink, lease }: CommitDeps): Promise<Descriptor> {
   const { base, signal } = commit;
   const manifest = await readBase(base, content, lease);
-  const before = readImageConfig(await content.read(manifest.config.digest));
+  const { author: _, comment: __, ...before } = readImageConfig(await content.read(manifest.config.digest));
   if (manifest.layers.length >= mostLayers)
     throw new EngineError('invalid', `max depth exceeded: the image has ${manifest.layers.length} layers already`);
   const docker = manifest.config.mediaType === mediaTypes.dockerConfig;
