@@ -52,6 +52,16 @@ const commands: Readonly<Record<string, Entry>> = {
     about: 'make an image of a container',
     load: async () => (await import('./commands/files.ts')).commit,
   },
+  stats: { about: 'show what containers use', load: async () => (await import('./commands/stats.ts')).stats },
+  update: {
+    about: 'change limits and the restart policy of containers',
+    load: async () => (await import('./commands/update.ts')).update,
+  },
+  volume: {
+    about: 'list, create, inspect and remove volumes',
+    load: async () => (await import('./commands/volume.ts')).volume,
+  },
+  prune: { about: 'remove what is not in use', load: async () => (await import('./commands/prune.ts')).prune },
   inspect: {
     about: 'show all that is known of a container or an image',
     load: async () => (await import('./commands/inspect.ts')).inspect,

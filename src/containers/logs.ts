@@ -5,7 +5,6 @@ import type { LogOptions } from './containers.ts';
 import { logAttributes } from './log-attributes.ts';
 import { inodeOf, type LogFile, openLog, tailStart } from './log-files.ts';
 import { LogFormatter } from './log-format.ts';
-import type { ContainerRecord } from './record.ts';
 import type { Room } from './room.ts';
 
 /** Throws before the first chunk when there is no log to read. */

@@ -26,7 +26,7 @@ function berth(env: NodeJS.ProcessEnv, args: readonly string[], input = ''): Res
 }
 
 const commands =
-  'quickstart run ps ports why logs exec debug start stop restart kill rm cp diff export commit inspect pull push load save import images tag rmi image login logout engine doctor completion version';
+  'quickstart run ps ports why logs exec debug start stop restart kill rm cp diff export commit stats update volume prune inspect pull push load save import images tag rmi image login logout engine doctor completion version';
 
 describe('the berth command without an engine', () => {
   const env = { BERTH_SOCKET: '/nonexistent/engine.sock' };

@@ -177,14 +177,14 @@ function splitOnce(text: string, separator: string): readonly [string, string] {
   return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
 }
 
-function bytesOf(text: string | undefined): number {
+export function bytesOf(text: string | undefined, flag = '--memory'): number {
   if (text === undefined) return 0;
   const match = /^(\d+(?:\.\d+)?)([bkmgt]?)b?$/i.exec(text);
-  if (!match) throw new UsageError(`--memory ${text}: expected a size as 64m or 1g`, help);
+  if (!match) throw new UsageError(`${flag} ${text}: expected a size as 64m or 1g`, help);
   return Math.round(Number(match[1]) * 1024 ** Math.max(0, 'bkmgt'.indexOf(match[2]!.toLowerCase() || 'b')));
 }
 
-function cpusOf(text: string | undefined): number {
+export function cpusOf(text: string | undefined): number {
   const cpus = Number(text ?? 0);
   if (Number.isNaN(cpus) || cpus < 0) throw new UsageError(`--cpus ${text}: expected a number as 0.5 or 2`, help);
   return Math.round(cpus * 1e9);
