@@ -9,6 +9,7 @@ import type { Log } from '../base/log.ts';
 import type { Process as OciProcess, Resources, Spec } from '../oci/runtime-spec.ts';
 import { Cgroups } from './cgroups.ts';
 import { type ConfiguredRuntime, type DetectedRuntime, detectRuntime } from './detect.ts';
+import { openPathOf } from './masks.ts';
 import { connectMonitor, type Monitor, MonitorFailure, readExit, type Started, startMonitor } from './monitor.ts';
 import type {
   AttachStream,
@@ -168,6 +169,7 @@ export class OciRuntime implements Runtime {
         remove,
         signal,
       });
+      await this.#holdClosed(runtime, task, spec);
       if (key && !program) await this.#learn(key, join(this.#state.of(runtime.name), id, 'seccomp.bpf'));
       return task;
     } catch (error) {
@@ -392,6 +394,23 @@ export class OciRuntime implements Runtime {
       clearTimeout(worse);
       signal?.removeEventListener('abort', abort);
     }
+  }
+
+  /** The program runs by now, but a runtime that was led astray must not be what it goes on with (S12). */
+  async #holdClosed({ name }: DetectedRuntime, task: MonitoredTask, spec: Spec): Promise<void> {
+    const open = openPathOf(task.pid, spec);
+    if (open === undefined || !task.isThere) return;
+    this.#deps.log.error('a container that its runtime left open was ended', {
+      id: task.id,
+      runtime: name,
+      path: open,
+    });
+    for (const stream of task.attached) stream.destroy();
+    await this.#cgroups.killAll(task.cgroupsPath);
+    await task.exited;
+    throw new StartError(125, `runtime ${name} left ${open} of the container open: it was ended`, {
+      hint: 'berth doctor, which names the holes of runtimes and what closes them',
+    });
   }
 
   /** The connection ended without an exit. What nobody watches any more must not go on. */

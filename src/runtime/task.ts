@@ -56,6 +56,15 @@ export class MonitoredTask implements Task {
     return this.#deps.directory;
   }
 
+  /** Whether the pid is still this process's. */
+  get isThere(): boolean {
+    try {
+      return !this.#ended && startTicks(this.pid) === this.#deps.started.ticks;
+    } catch {
+      return false;
+    }
+  }
+
   get cgroupsPath(): string {
     return this.#deps.cgroupsPath;
   }
