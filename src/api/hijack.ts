@@ -3,9 +3,9 @@ import type { Socket } from 'node:net';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { EngineError } from '../base/errors.ts';
 import { parseJson } from '../protocol/decode.ts';
-import { hungUp } from '../sys/poll.ts';
 import { HttpError, statusOfError, textOfError } from './errors.ts';
 import { type ApiRequest, maxJsonBytes, tooLarge } from './request.ts';
+import { type TakenClient, watchHangUp } from './taken-client.ts';
 
 export const rawStream = 'application/vnd.docker.raw-stream';
 export const multiplexedStream = 'application/vnd.docker.multiplexed-stream';
@@ -90,15 +90,19 @@ function more(socket: Socket): Promise<Buffer | undefined> {
 const lingerTime = 10_000;
 
 /** Joins what a client attached with its connection until the output has ended, or the client has gone. */
-export function join(stream: Duplex, socket: Socket, { stdin }: { readonly stdin: boolean }): void {
+export function join(
+  stream: Duplex,
+  socket: Socket,
+  { stdin, client }: { readonly stdin: boolean; readonly client: TakenClient },
+): void {
   // A client that was quick has said its last word while the stream was being opened, and a socket says `end` only once.
   if (socket.readableEnded) watchHangUp(socket);
   else socket.once('end', () => watchHangUp(socket));
-  if (stdin) forward(socket, stream);
-  else {
+  client.onRead(() => {
+    if (stdin) forward(socket, stream);
     // Read and dropped: else the end of a client that goes would never be seen.
-    socket.resume();
-  }
+    else socket.resume();
+  });
   stream.on('error', () => socket.destroySoon());
   socket.once('close', () => stream.destroy());
   stream.once('end', () => {
@@ -118,21 +122,6 @@ export function join(stream: Duplex, socket: Socket, { stdin }: { readonly stdin
   stream.pipe(socket, { end: false });
   // Gone while the stream was being opened.
   if (socket.destroyed) stream.destroy();
-}
-
-const hangUpInterval = 1000;
-
-/**
- * A client that has sent its last word may still listen, or be gone: on the wire it looks the same until the process says
- * something, which may be never.
- */
-function watchHangUp(socket: Socket): void {
-  const timer = setInterval(() => {
-    const fd = (socket as unknown as { _handle?: { fd?: number } | null })._handle?.fd;
-    if (fd !== undefined && fd >= 0 && hungUp(fd)) socket.destroy();
-  }, hangUpInterval);
-  timer.unref();
-  socket.once('close', () => clearInterval(timer));
 }
 
 /** Source to stdin with half-close. What comes after the process has closed its side is dropped. */

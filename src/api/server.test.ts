@@ -332,8 +332,8 @@ test('exec start reads its body in parts, and the rest is stdin', async () => {
         exitCode: null,
         pid: 0,
       }),
-      execStart: async (_, given) => {
-        options.push(given);
+      execStart: async (_, { detach, tty, size }) => {
+        options.push({ detach, tty, size });
         return stream;
       },
     },

@@ -1,6 +1,16 @@
 import { Duplex } from 'node:stream';
-import type { AttachStream } from '../runtime/runtime.ts';
+import type { AttachRequest, AttachStream, ClientEnd } from '../runtime/runtime.ts';
 import { DetachScanner } from './detach-keys.ts';
+
+/** The connection of the client that attaches. */
+export interface AttachedClient {
+  /** Nothing is read from it until it is clear who reads it: one of the others is called. */
+  hold(): void;
+  /** Gives it away, to be read and written by somebody else; undefined when it cannot be. */
+  take(): ClientEnd | undefined;
+  /** What it sends goes through the engine; after `take`, from now on. */
+  through(): void;
+}
 
 export interface AttachPointOptions {
   /** Undefined: input is passed on as it is. */
@@ -8,6 +18,7 @@ export interface AttachPointOptions {
   readonly onDetach: () => void;
   /** The end is not told before this: who sees it may ask for the exit code. */
   readonly endAfter?: Promise<unknown>;
+  readonly client?: AttachedClient | undefined;
 }
 
 /**
@@ -22,12 +33,28 @@ export class AttachPoint extends Duplex {
   readonly #scanner: DetachScanner | undefined;
   readonly #onDetach: () => void;
   readonly #endAfter: Promise<unknown>;
+  readonly #client: AttachedClient | undefined;
+  #isTaken = false;
 
-  constructor({ detachKeys, onDetach, endAfter = Promise.resolve() }: AttachPointOptions) {
+  constructor({ detachKeys, onDetach, endAfter = Promise.resolve(), client }: AttachPointOptions) {
     super({ allowHalfOpen: true, readableHighWaterMark: 256 * 1024, writableHighWaterMark: 256 * 1024 });
     this.#scanner = detachKeys && detachKeys.length > 0 ? new DetachScanner(detachKeys) : undefined;
     this.#onDetach = onDetach;
     this.#endAfter = endAfter;
+    this.#client = client;
+    client?.hold();
+  }
+
+  /** What to ask a task for that is to be connected to this. */
+  request(streams: AttachRequest): AttachRequest {
+    const client = this.#client;
+    if (!client) return streams;
+    const take = () => {
+      const end = client.take();
+      this.#isTaken = end !== undefined;
+      return end;
+    };
+    return { ...streams, client: take };
   }
 
   connect(inner: AttachStream): void {
@@ -37,6 +64,9 @@ export class AttachPoint extends Duplex {
       return;
     }
     this.#inner = inner;
+    if (!this.#isTaken) this.#client?.through();
+    else if (inner.readableEnded || inner.closed) this.#client?.through();
+    else inner.once('close', () => this.#client?.through());
     // A process that said nothing may have ended before anybody could listen: a socket tells its end only once.
     if (inner.readableEnded || inner.closed) void this.#endAfter.then(() => this.push(null));
     inner.on('data', (chunk: Buffer) => {
@@ -59,6 +89,7 @@ export class AttachPoint extends Duplex {
   /** Nothing will come: the start failed or the container is gone. */
   close(): void {
     if (this.#inner) return;
+    this.#client?.through();
     this.push(null);
     this.#held?.done();
     this.#held = undefined;

@@ -1,5 +1,5 @@
 import { EngineError } from '../base/errors.ts';
-import type { AttachStream } from '../runtime/runtime.ts';
+import type { AttachRequest, AttachStream } from '../runtime/runtime.ts';
 import { AttachPoint } from './attach-point.ts';
 import type { AttachOptions } from './containers.ts';
 import { defaultDetachKeys } from './detach-keys.ts';
@@ -17,9 +17,13 @@ export async function attach(room: Room, name: string, options: AttachOptions): 
   if (status === 'restarting')
     throw new EngineError('conflict', `container ${id} is restarting, wait until the container is running`);
   const stdin = options.stdin && config.OpenStdin;
+  const live = isRunning(container) ? room.live.get(id) : undefined;
+  // A terminal's keys are looked through, and a log comes first: both by the engine.
+  const isDirect = options.stream && !live && !options.logs && !config.Tty;
   const point = new AttachPoint({
     // Keys are typed on terminals; what comes through a pipe is data, which may have any bytes in it.
     detachKeys: stdin && config.Tty ? (options.detachKeys ?? defaultDetachKeys) : undefined,
+    client: isDirect ? options.client : undefined,
     onDetach: () => {
       const now = room.store.byId(id);
       if (now) room.emit(now, 'detach');
@@ -27,8 +31,7 @@ export async function attach(room: Room, name: string, options: AttachOptions): 
   });
   if (options.stream) {
     const request = { stdin, stdout: options.stdout, stderr: options.stderr };
-    const live = room.live.get(id);
-    if (live && isRunning(container)) {
+    if (live) {
       const stream = await live.task.attach(request);
       try {
         if (options.logs) await replay(room, point, id, options);
@@ -40,7 +43,7 @@ export async function attach(room: Room, name: string, options: AttachOptions): 
       point.connect(stream);
     } else {
       if (options.logs) await replay(room, point, id, options);
-      pend(room, id, { point, request });
+      pend(room, id, { point, request: point.request(request) });
     }
   } else {
     if (options.logs) await replay(room, point, id, options);
@@ -50,11 +53,7 @@ export async function attach(room: Room, name: string, options: AttachOptions): 
   return point;
 }
 
-function pend(
-  room: Room,
-  id: string,
-  pending: { readonly point: AttachPoint; readonly request: { stdin: boolean; stdout: boolean; stderr: boolean } },
-): void {
+function pend(room: Room, id: string, pending: { readonly point: AttachPoint; readonly request: AttachRequest }): void {
   let set = room.pending.get(id);
   if (!set) {
     set = new Set();

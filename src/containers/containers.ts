@@ -4,6 +4,7 @@ import type { Platform } from '../oci/platform.ts';
 import type { ContainerConfig, CreateRequest, EndpointSettings, HostConfig } from '../protocol/container.ts';
 import type { UpdateRequest } from '../protocol/update-request.ts';
 import type { AttachStream, TerminalSize } from '../runtime/runtime.ts';
+import type { AttachedClient } from './attach-point.ts';
 import type { CommitRequest } from './commit.ts';
 import type { ContainerFiles } from './files.ts';
 import type { Pruned } from './prune.ts';
@@ -97,6 +98,14 @@ export interface AttachOptions {
   readonly stream: boolean;
   /** Bytes; undefined is ctrl-p ctrl-q. */
   readonly detachKeys: Buffer | undefined;
+  readonly client?: AttachedClient;
+}
+
+export interface ExecStart {
+  readonly detach: boolean;
+  readonly tty: boolean;
+  readonly size: TerminalSize | undefined;
+  readonly client?: AttachedClient;
 }
 
 export interface LogOptions {
@@ -210,10 +219,7 @@ export interface Containers {
   commit(request: CommitRequest): Promise<Digest>;
   execCreate(name: string, request: ExecCreate): Promise<string>;
   /** The stream of an attached exec; undefined when detached. Failing to start is told inside the stream, exit 126 or 127. */
-  execStart(
-    id: string,
-    options: { readonly detach: boolean; readonly tty: boolean; readonly size: TerminalSize | undefined },
-  ): Promise<AttachStream | undefined>;
+  execStart(id: string, options: ExecStart): Promise<AttachStream | undefined>;
   execInspect(id: string): ExecState;
   execResize(id: string, size: TerminalSize): Promise<void>;
   /** Execs of a container, by its full ID, that have not ended. */

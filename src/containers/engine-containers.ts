@@ -15,6 +15,7 @@ import type {
   Container,
   Containers,
   ExecCreate,
+  ExecStart,
   ExecState,
   LogOptions,
   WaitCondition,
@@ -199,10 +200,7 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
     return this.#execs.create(name, request);
   }
 
-  execStart(
-    id: string,
-    options: { readonly detach: boolean; readonly tty: boolean; readonly size: TerminalSize | undefined },
-  ): Promise<AttachStream | undefined> {
+  execStart(id: string, options: ExecStart): Promise<AttachStream | undefined> {
     return this.#execs.start(id, options);
   }
 

@@ -8,8 +8,8 @@ import { parseSignal } from '../protocol/signals.ts';
 import type { AttachStream, Task, TerminalSize } from '../runtime/runtime.ts';
 import { workingDirectory } from '../runtime/spec/build.ts';
 import { resolveUser } from '../runtime/spec/user.ts';
-import { AttachPoint } from './attach-point.ts';
-import type { ExecCreate, ExecState } from './containers.ts';
+import { type AttachedClient, AttachPoint } from './attach-point.ts';
+import type { ExecCreate, ExecStart, ExecState } from './containers.ts';
 import { defaultDetachKeys } from './detach-keys.ts';
 import { commandText, execProcess } from './exec-process.ts';
 import { signalSession } from './exec-session.ts';
@@ -61,19 +61,17 @@ export class Execs {
     return id;
   }
 
-  async start(
-    id: string,
-    { detach, size }: { readonly detach: boolean; readonly tty: boolean; readonly size: TerminalSize | undefined },
-  ): Promise<AttachStream | undefined> {
+  async start(id: string, { detach, size, client }: ExecStart): Promise<AttachStream | undefined> {
     const exec = this.#get(id);
     const { request } = exec.state;
     try {
-      return await this.#start(exec, detach, size);
+      return await this.#start(exec, { detach, size, client });
     } catch (error) {
       if (error instanceof EngineError && 'exitCode' in error && (error.exitCode === 126 || error.exitCode === 127))
         exec.state = { ...exec.state, exitCode: error.exitCode };
       else if (!exec.task) exec.state = { ...exec.state, exitCode: 126 };
       this.#forgetLater(id);
+      client?.through();
       // The client's connection is a stream by now: it hears there, and of a detached one by the status.
       if (detach) throw error;
       return textStream(`${messageOf(error)}\r\n`, request.Tty);
@@ -125,7 +123,10 @@ export class Execs {
     for (const [id, { state }] of this.#execs) if (state.containerId === containerId) this.#execs.delete(id);
   }
 
-  async #start(exec: Exec, detach: boolean, size: TerminalSize | undefined): Promise<AttachStream | undefined> {
+  async #start(
+    exec: Exec,
+    { detach, size, client }: Pick<ExecStart, 'detach' | 'size'> & { readonly client: AttachedClient | undefined },
+  ): Promise<AttachStream | undefined> {
     const room = this.#room;
     const { id, containerId, request } = exec.state;
     if (exec.started) throw new EngineError('conflict', `exec command ${id} has already run`);
@@ -137,31 +138,36 @@ export class Execs {
     const terminal = size ?? (rows > 0 && columns > 0 ? { rows, columns } : undefined);
     const streams = { stdin: request.AttachStdin, stdout: request.AttachStdout, stderr: request.AttachStderr };
     const attached = !detach;
+    // The end is not told before the exit is known: who sees it asks for the code.
+    const ended = Promise.withResolvers<void>();
+    const point = attached
+      ? new AttachPoint({
+          detachKeys:
+            request.AttachStdin && request.Tty ? (parseDetachKeys(request.DetachKeys) ?? defaultDetachKeys) : undefined,
+          onDetach: () => room.emit(container, 'exec_detach', { execID: id }),
+          endAfter: ended.promise,
+          client: request.Tty ? undefined : client,
+        })
+      : undefined;
     const task = await room.deps.runtime.exec(live.task, {
       id,
       process: execProcess(room, container, request, terminal),
       stdin: attached && request.AttachStdin,
       size: request.Tty ? terminal : undefined,
-      attach: attached ? [streams] : [],
+      attach: point ? [point.request(streams)] : [],
     });
     exec.task = task;
     exec.state = { ...exec.state, running: true, pid: task.pid };
     room.emit(container, `exec_start: ${commandText(request.Cmd)}`, { execID: id });
-    const ended = task.exited.then((exit) => {
+    void task.exited.then((exit) => {
       exec.state = { ...exec.state, running: false, exitCode: exit.code, pid: 0 };
       const now = room.store.byId(containerId) ?? container;
       room.emit(now, 'exec_die', { execID: id, exitCode: String(exit.code) });
       room.inBackground('an exec could not be cleaned up', containerId, task.delete());
       this.#forgetLater(id);
+      ended.resolve();
     });
-    if (!attached) return undefined;
-    const point = new AttachPoint({
-      detachKeys:
-        request.AttachStdin && request.Tty ? (parseDetachKeys(request.DetachKeys) ?? defaultDetachKeys) : undefined,
-      onDetach: () => room.emit(container, 'exec_detach', { execID: id }),
-      endAfter: ended,
-    });
-    point.connect(task.attached[0]!);
+    point?.connect(task.attached[0]!);
     return point;
   }
 

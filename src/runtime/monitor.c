@@ -5,7 +5,9 @@
  *   monitor key=value... -- runtime argument...
  *
  * Descriptors at start: 0-2 /dev/null, 3 the engine's control connection, 4 a listening unix socket in `dir`, 5.. one
- * stream for each entry of `attach`, then the runtime's program when `program` names its descriptor. Control lines to the engine are JSON, one object a line: started, failed, exit,
+ * stream for each entry of `attach`, two where it has a `d`: the engine's stream, which brings what the client sent so far
+ * and is closed when the client is done with, and the client's own connection, of which the engine keeps a copy. Then the
+ * runtime's program when `program` names its descriptor. Control lines to the engine are JSON, one object a line: started, failed, exit,
  * and swept at the very end, when every directory given as `cgroup` is gone.
  * Lines from the engine: `resize ROWS COLUMNS`, `abort` (while starting).
  * A connection to the socket begins with `control\n`, `attach [i][o][e]\n` or `follow\n`; the last two are answered by one
@@ -40,6 +42,7 @@ enum {
   LISTEN_FD = 4,
   ATTACH_FD = 5,
   CHUNK = 65536,
+  WIDE = 4 * CHUNK,      /* of pipes that were seen full */
   HEADER = 8,
   LINE = 16384,          /* Docker splits longer lines */
   LOG_BUFFER = 131072,   /* more than one line of LINE bytes that all need six-byte escapes */
@@ -58,13 +61,15 @@ enum state { STARTING, RUNNING, EXITED, DONE };
 enum kind { HELLO, CONTROL, STREAM, FOLLOWER };
 
 struct client {
-  int fd;
+  int fd, link; /* link: the engine's stream, when fd is the client's own connection; else -1 */
   unsigned char kind, in, streams; /* streams: bit 0 stdout, bit 1 stderr */
+  unsigned char early; /* the input still comes from the link */
   unsigned char in_ended, out_dead, gone; /* gone: closed by its other side, maybe with input left to read */
   unsigned char line_length;
   char line[61];
   char *pending;
   uint32_t offset, length, capacity;
+  uint32_t spliced; /* behind `pending`: bytes in the pipe `held` */
 };
 
 struct line {
@@ -92,6 +97,8 @@ static int listening = LISTEN_FD, signals = -1, input = -1, console = -1;
 static int stranger = -1; /* a pidfd of the process, when it is not our child */
 static int64_t stranger_ms; /* when that told that it has ended, and nobody yet how */
 static int output[2] = {-1, -1}; /* a terminal's master is output[0] and input */
+static int held[2] = {-1, -1};   /* output on its way to a client without a copy of it here */
+static int stdin_full, no_splice;
 static pid_t runtime_pid, pid;
 static int exit_code, oom_killed, told;
 static char started_at[40], exited_at[40], ticks[24];
@@ -382,9 +389,24 @@ static void log_end(int stream) {
 
 /* ---- clients ---- */
 
+/* What is on its way to a client that is gone. */
+static void client_discard(struct client *c) {
+  if (!c->spliced) return;
+  shut(&held[0]);
+  shut(&held[1]);
+  c->spliced = 0;
+}
+
 static void client_drop(int i) {
   struct client *c = &clients[i];
   close(c->fd);
+  client_discard(c);
+  if (c->link >= 0) {
+    /* Closed with something unread it would be an error to the engine, and not the end. */
+    shutdown(c->link, SHUT_WR);
+    while (c->early && recv(c->link, chunk, CHUNK, MSG_DONTWAIT) > 0) {}
+    close(c->link);
+  }
   if (c->pending) munmap(c->pending, c->capacity);
   /* After the exit they are still to be read; the next start removes them. */
   if (c->kind == FOLLOWER && --followers == 0 && state == RUNNING) log_trim();
@@ -401,6 +423,7 @@ static struct client *client_add(int fd, enum kind kind) {
   struct client *c = &clients[client_count++];
   memset(c, 0, sizeof *c);
   c->fd = fd;
+  c->link = -1;
   c->kind = (unsigned char)kind;
   fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
   return c;
@@ -415,21 +438,14 @@ static void client_modes(struct client *c, const char *modes) {
   }
 }
 
-static void client_send(struct client *c, const char *bytes, uint32_t n) {
-  if (c->out_dead) return;
-  if (!c->length)
-    while (n) {
-      ssize_t sent = send(c->fd, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT);
-      if (sent < 0 && errno == EINTR) continue;
-      if (sent < 0 && (errno == EAGAIN || errno == ENOBUFS)) break;
-      if (sent < 0) {
-        c->out_dead = 1;
-        return;
-      }
-      bytes += sent;
-      n -= (uint32_t)sent;
-    }
-  if (!n) return;
+/* The client's connection is the next descriptor. */
+static void client_direct(struct client *c) {
+  c->link = c->fd++;
+  c->early = 1;
+  for (int fd = c->link; fd <= c->fd; fd++) fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+}
+
+static void client_keep(struct client *c, const char *bytes, uint32_t n) {
   if (c->offset + c->length + n > c->capacity) {
     uint32_t capacity = c->length + n + CHUNK;
     char *grown = mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -450,6 +466,47 @@ static void client_send(struct client *c, const char *bytes, uint32_t n) {
   memory_used = 1;
 }
 
+static void client_send(struct client *c, const char *bytes, uint32_t n) {
+  if (c->out_dead) return;
+  if (!c->length)
+    while (n) {
+      ssize_t sent = send(c->fd, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (sent < 0 && errno == EINTR) continue;
+      if (sent < 0 && (errno == EAGAIN || errno == ENOBUFS)) break;
+      if (sent < 0) {
+        c->out_dead = 1;
+        return;
+      }
+      bytes += sent;
+      n -= (uint32_t)sent;
+    }
+  if (n) client_keep(c, bytes, n);
+}
+
+/* What is on its way without a copy is copied after all. */
+static void client_unsplice(struct client *c) {
+  if (!c->spliced) return;
+  ssize_t n = read(held[0], chunk, CHUNK);
+  if (n == (ssize_t)c->spliced) client_keep(c, chunk, (uint32_t)n);
+  else c->out_dead = 1;
+  c->spliced = 0;
+}
+
+static void client_splice(struct client *c) {
+  while (c->spliced && !c->length && !c->out_dead) {
+    ssize_t sent = splice(held[0], NULL, c->fd, NULL, c->spliced, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent < 0 && (errno == EAGAIN || errno == ENOBUFS)) return;
+    if (sent < 0 && errno == EINVAL) {
+      no_splice = 1;
+      client_unsplice(c);
+      return;
+    }
+    if (sent <= 0) c->out_dead = 1;
+    else c->spliced -= (uint32_t)sent;
+  }
+}
+
 static void client_flush(struct client *c) {
   while (c->length && !c->out_dead) {
     ssize_t sent = send(c->fd, c->pending + c->offset, c->length, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -463,13 +520,14 @@ static void client_flush(struct client *c) {
     c->length -= (uint32_t)sent;
   }
   c->length = c->offset = 0;
+  client_splice(c);
 }
 
 /* Whether some client still has to take what it was given before more may be read. */
 static int clients_full(void) {
   uint32_t limit = state >= EXITED ? PENDING_LIMIT : 0;
   for (int i = 0; i < client_count; i++)
-    if (clients[i].kind == STREAM && !clients[i].out_dead && clients[i].length > limit) return 1;
+    if (clients[i].kind == STREAM && !clients[i].out_dead && clients[i].length + clients[i].spliced > limit) return 1;
   return 0;
 }
 
@@ -676,11 +734,13 @@ static void ended(int code) {
   oom_killed = count_oom_kills() > 0;
   exited_ms = last_output_ms = now_ms();
   state = EXITED;
+  for (int i = 0; i < client_count; i++) client_unsplice(&clients[i]); /* more may have to be kept for it */
   shut(&stranger);
   stranger_ms = 0;
   if (!option.tty) {
     shut(&input);
     stdin_length = 0;
+    stdin_full = 0;
   }
 }
 
@@ -723,14 +783,62 @@ static void stranger_ended(void) {
 
 /* ---- moving bytes ---- */
 
+/* A pipe that was full once: fewer turns for the same bytes. Its memory is only there while there is something in it. */
+static void widen(int pipe) {
+  if (fcntl(pipe, F_GETPIPE_SZ) == CHUNK) fcntl(pipe, F_SETPIPE_SZ, WIDE);
+}
+
 static void output_end(int stream) {
   if (option.tty && stream == 0) input = -1;
   shut(&output[stream]);
   log_end(stream);
 }
 
+static void put_header(int stream, uint32_t n) {
+  unsigned char *h = (unsigned char *)chunk;
+  memset(h, 0, HEADER);
+  h[0] = (unsigned char)(stream + 1);
+  h[4] = (unsigned char)(n >> 24);
+  h[5] = (unsigned char)(n >> 16);
+  h[6] = (unsigned char)(n >> 8);
+  h[7] = (unsigned char)n;
+}
+
+/* Who alone gets all of what a stream says, so that nothing of it has to be seen here. */
+static struct client *only_reader(int stream) {
+  struct client *only = NULL;
+  if (option.tty || option.log || no_splice || state != RUNNING) return NULL;
+  for (int i = 0; i < client_count; i++) {
+    struct client *c = &clients[i];
+    if (c->out_dead) client_discard(c);
+    if (c->spliced) return NULL;
+    if (c->kind != STREAM || c->out_dead || !(c->streams & (1 << stream))) continue;
+    if (only || c->length) return NULL;
+    only = c;
+  }
+  return only;
+}
+
+/* From the pipe to the client, page by page. Returns 0 when it has to be copied. */
+static int splice_output(int stream) {
+  struct client *c = only_reader(stream);
+  if (!c || (held[0] < 0 && pipe2(held, O_CLOEXEC | O_NONBLOCK) < 0)) return 0;
+  /* By way of a pipe of our own: how long the frame is must be known before, and the process could read its pipe too. */
+  ssize_t n = splice(output[stream], NULL, held[1], NULL, CHUNK, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+  if (n < 0 && errno == EINVAL) no_splice = 1;
+  if (n <= 0) return n < 0 && (errno == EAGAIN || errno == EINTR);
+  last_output_ms = now_ms();
+  put_header(stream, (uint32_t)n);
+  client_send(c, chunk, HEADER);
+  c->spliced = (uint32_t)n;
+  client_splice(c);
+  if (n == CHUNK) widen(output[stream]);
+  return 1;
+}
+
 static void pump_output(int stream) {
   uint32_t header = option.tty ? 0 : HEADER;
+  if (splice_output(stream)) return;
   ssize_t n = read(output[stream], chunk + HEADER, CHUNK);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (n <= 0) { /* a terminal's master says EIO when nobody holds the other side */
@@ -739,13 +847,7 @@ static void pump_output(int stream) {
   }
   last_output_ms = now_ms();
   if (n > 4096) memory_used = 1;
-  unsigned char *h = (unsigned char *)chunk;
-  memset(h, 0, HEADER);
-  h[0] = (unsigned char)(stream + 1);
-  h[4] = (unsigned char)(n >> 24);
-  h[5] = (unsigned char)(n >> 16);
-  h[6] = (unsigned char)(n >> 8);
-  h[7] = (unsigned char)n;
+  put_header(stream, (uint32_t)n);
   for (int i = 0; i < client_count; i++)
     if (clients[i].kind == STREAM && (clients[i].streams & (1 << stream)))
       client_send(&clients[i], chunk + HEADER - header, (uint32_t)n + header);
@@ -793,7 +895,8 @@ static void command(struct client *c, char *line) {
 
 /*
  * When a client with stdin was closed as a whole. Was it the client, then stdin ends; was it an engine that died, then
- * nobody meant to end anything, and its control connection goes in the same moment, before or after.
+ * nobody meant to end anything, and its control connection goes in the same moment, before or after. A client with a
+ * connection of its own may also leave because the engine has gone.
  */
 static int64_t hung_ms;
 
@@ -848,8 +951,27 @@ static int client_read(struct client *c, int hung) {
       memmove(c->line, end + 1, c->line_length);
     }
   }
-  ssize_t n = recv(c->fd, stdin_bytes, CHUNK, MSG_DONTWAIT);
-  if (n < 0) return errno == EAGAIN || errno == EINTR;
+  ssize_t n;
+  if (c->in && !c->early && input >= 0 && !option.tty && !no_splice) {
+    n = splice(c->fd, NULL, input, NULL, CHUNK, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    if (n > 0) return 1;
+    if (n < 0 && errno == EAGAIN) {
+      /* There is something to read, so it is the pipe that has no room. */
+      stdin_full = 1;
+      widen(input);
+      return 1;
+    }
+    if (n < 0 && errno == EINTR) return 1;
+    if (n < 0 && errno == EPIPE) shut(&input);
+    else if (n < 0 && errno == EINVAL) no_splice = 1;
+  }
+  n = recv(c->early ? c->link : c->fd, stdin_bytes, CHUNK, MSG_DONTWAIT);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return 1;
+  if (n <= 0 && c->early) {
+    c->early = 0;
+    return 1;
+  }
+  if (n < 0) return 0;
   if (n == 0) {
     c->in_ended = 1;
     if (c->in && hung) hung_ms = now_ms();
@@ -905,11 +1027,16 @@ static void read_options(int argc, char **argv, int *command_at) {
       option.cgroup_count++;
     }
     else if (IS("attach"))
-      for (int i = 0; value && *value; i++) {
-        struct client *c = client_add(ATTACH_FD + i, STREAM);
+      for (int fd = ATTACH_FD; value && *value; fd++) {
+        struct client *c = client_add(fd, STREAM);
+        next = strchr(value, ',');
         if (c) client_modes(c, value);
-        value = strchr(value, ',');
-        if (value) value++;
+        for (; *value && *value != ','; value++)
+          if (*value == 'd') {
+            if (c) client_direct(c);
+            fd++;
+          }
+        value = next ? next + 1 : NULL;
       }
   }
   *command_at = at + 1;
@@ -965,6 +1092,12 @@ static void sweep_cgroups(void) {
   if (gone) say("{\"swept\":true}\n", sizeof "{\"swept\":true}\n" - 1);
 }
 
+/* Whether the other side is closed as a whole. */
+static int is_hung(int fd) {
+  struct pollfd polled = {fd, 0, 0};
+  return poll(&polled, 1, 0) > 0 && (polled.revents & POLLHUP);
+}
+
 /*
  * After the output has ended: each client is closed once it has everything, the engine last. Returns how many have not.
  */
@@ -972,19 +1105,20 @@ static int finish_clients(void) {
   int left = 0;
   for (int i = client_count - 1; i >= 0; i--) {
     struct client *c = &clients[i];
-    if (c->length && !c->out_dead) {
+    if ((c->length || c->spliced) && !c->out_dead) {
       left++;
       continue;
     }
     if (c->kind == CONTROL && !c->out_dead) continue;
-    if (c->kind == STREAM && !c->out_dead) shutdown(c->fd, SHUT_WR);
+    /* A client's own connection is ended by the engine, which may have to know the exit first. */
+    if (c->kind == STREAM && !c->out_dead && (c->link < 0 || is_hung(c->link))) shutdown(c->fd, SHUT_WR);
     client_drop(i);
   }
   return left;
 }
 
 static void serve(void) {
-  static struct pollfd polled[MAX_CLIENTS + 7];
+  static struct pollfd polled[2 * MAX_CLIENTS + 7];
   for (;;) {
     int64_t now = now_ms();
     int drained = output[0] < 0 && output[1] < 0;
@@ -1015,11 +1149,11 @@ static void serve(void) {
 
     int full = clients_full(), n = 7;
     int reading = (state == RUNNING || state == EXITED) && !full;
-    int taking_stdin = !stdin_length && state != STARTING;
+    int taking_stdin = !stdin_length && !(stdin_full && input >= 0) && state != STARTING;
     struct pollfd fixed[7] = {
         {signals, POLLIN, 0},
         {listening, POLLIN, 0},
-        {stdin_length ? input : -1, POLLOUT, 0},
+        {stdin_length || stdin_full ? input : -1, POLLOUT, 0},
         {reading ? output[0] : -1, POLLIN, 0},
         {reading ? output[1] : -1, POLLIN, 0},
         {console, POLLIN, 0},
@@ -1032,20 +1166,26 @@ static void serve(void) {
       short events = 0;
       if (c->kind != STREAM || (!c->in_ended && taking_stdin)) events = POLLIN;
       if (c->kind == STREAM && !c->in_ended && !c->in) events = POLLIN; /* to see it go */
-      if (c->length && !c->out_dead) events |= POLLOUT;
+      polled[n + count].fd = c->early && events ? c->link : -1;
+      polled[n + count].events = POLLIN;
+      polled[n + count].revents = 0;
+      if (c->early) events = 0;
+      if ((c->length || c->spliced) && !c->out_dead) events |= POLLOUT;
       /* Without events it is only watched for going away, once. */
       polled[n].fd = events || !c->gone ? c->fd : -1;
       polled[n].events = events;
       polled[n].revents = 0;
     }
-    int timeout = state == EXITED || hung_ms || stranger_ms ? QUIET_MS / 4 : memory_used ? IDLE_MS : -1;
-    int ready = poll(polled, (nfds_t)n, timeout);
+    int waiting = state == EXITED || hung_ms || stranger_ms;
+    int timeout = waiting ? QUIET_MS / 4 : memory_used ? IDLE_MS : -1;
+    int ready = poll(polled, (nfds_t)(n + count), timeout);
     if (ready < 0 && errno != EINTR) _exit(72);
-    if (ready == 0 && state != EXITED && !hung_ms && memory_used) give_back();
+    if (ready == 0 && !waiting && memory_used) give_back();
     if (ready <= 0) continue;
 
     if (polled[5].revents) take_console();
     if (polled[2].revents) {
+      stdin_full = 0;
       stdin_flush();
       if (stdin_ending && !stdin_length) shut(&input);
     }
@@ -1056,6 +1196,7 @@ static void serve(void) {
       struct client *c = &clients[i];
       short got = polled[7 + i].revents;
       int keep = 1;
+      if (polled[7 + count + i].revents && (!c->in || !stdin_length)) client_read(c, 0);
       if (!got) continue;
       if (got & POLLOUT) client_flush(c);
       if ((got & POLLIN) && (c->kind != STREAM || !c->in || !stdin_length)) keep = client_read(c, got & POLLHUP);

@@ -1,9 +1,9 @@
-import { closeSync, constants, openSync, rmSync } from 'node:fs';
+import { closeSync, constants, openSync, rmSync, writeSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { connect, Socket } from 'node:net';
 import { join } from 'node:path';
 import { codeOf, EngineError } from '../base/errors.ts';
-import { listenUnix, reap, socketPair, spawn } from '../sys/spawn.ts';
+import { endWriting, listenUnix, reap, socketPair, spawn } from '../sys/spawn.ts';
 import type { AttachRequest, TaskExit } from './runtime.ts';
 
 /** The monitor's listening socket, in the directory that it was started in. */
@@ -110,33 +110,50 @@ export function startMonitor({ path, directory, options, command, cgroups = [], 
 } {
   const ours: number[] = [];
   const theirs: number[] = [];
+  const direct = new Set<number>();
   // What an earlier run left here would be taken for this one's.
   for (const name of [exitName, socketName]) rmSync(join(directory, name), { force: true });
   try {
-    const pair = () => {
+    const pair = (): number => {
       const [here, there] = socketPair();
       ours.push(here);
       theirs.push(there);
+      return here;
     };
     pair();
     // Made here and not by the monitor: from its first moment on an engine that comes later can connect and wait.
     theirs.push(listenUnix(directory, socketName));
-    for (let n = 0; n < attach.length; n++) pair();
+    const fds = [...theirs];
+    const words = attach.map((request) => {
+      const stream = pair();
+      fds.push(theirs.at(-1)!);
+      const client = request.client?.();
+      if (!client) return modes(request);
+      // Whole and ended before there is anybody to read it: an engine that dies cannot leave a gap in it.
+      if (client.early.length > 0) writeSync(stream, client.early);
+      endWriting(stream);
+      direct.add(stream);
+      fds.push(client.fd);
+      return `d${modes(request)}`;
+    });
+    if (program !== undefined) fds.push(program);
     const pid = spawn({
       path,
       argv: [
         path,
         ...Object.entries({ dir: directory, ...options }).map(([key, value]) => `${key}=${value}`),
-        ...(attach.length > 0 ? [`attach=${attach.map(modes).join(',')}`] : []),
+        ...(words.length > 0 ? [`attach=${words.join(',')}`] : []),
         ...cgroups.map((path) => `cgroup=${path}`),
-        ...(program === undefined ? [] : [`program=${3 + theirs.length}`]),
+        ...(program === undefined ? [] : [`program=${2 + fds.length}`]),
         '--',
         ...command,
       ],
       env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'],
-      fds: program === undefined ? theirs : [...theirs, program],
+      fds,
     });
-    const sockets = ours.splice(0).map((fd) => new Socket({ fd, readable: true, writable: true, allowHalfOpen: true }));
+    const sockets = ours
+      .splice(0)
+      .map((fd) => new Socket({ fd, readable: true, writable: !direct.has(fd), allowHalfOpen: !direct.has(fd) }));
     for (const stream of sockets.slice(1)) endWhole(stream);
     const monitor = new Monitor(sockets[0]!);
     void monitor.exited.then(() => reapSoon(pid));
@@ -233,7 +250,7 @@ async function dial(directory: string): Promise<Socket | undefined> {
 /** When the output has ended nobody takes input any more either. */
 function endWhole(stream: Socket): void {
   stream.on('error', () => {});
-  stream.on('end', () => stream.end());
+  if (stream.writable) stream.on('end', () => stream.end());
 }
 
 function modes({ stdin, stdout, stderr }: AttachRequest): string {

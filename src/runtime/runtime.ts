@@ -38,7 +38,23 @@ export interface AttachRequest {
   readonly stdin: boolean;
   readonly stdout: boolean;
   readonly stderr: boolean;
+  /**
+   * The client's own connection, for the monitor to read and write without the engine in between. Asked for at the last
+   * moment before a process starts, and by no attach to one that runs. The stream then brings nothing but the end, behind
+   * which the connection is the engine's again; the monitor does not end it. Undefined: by the stream after all.
+   */
+  readonly client?: () => ClientEnd | undefined;
 }
+
+export interface ClientEnd {
+  /** The caller's, open at least until its next await. */
+  readonly fd: number;
+  /** What was read from it already. At most `mostEarly` bytes. */
+  readonly early: Buffer;
+}
+
+/** A socket takes that much at once, whatever becomes of the engine then. */
+export const mostEarly = 64 * 1024;
 
 /**
  * What a client attached. Reading gives Docker's frames (raw bytes with a terminal), writing goes to stdin, ending the

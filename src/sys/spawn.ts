@@ -8,6 +8,7 @@ const AF_UNIX = 1;
 const SOCK_STREAM = 1;
 const SOCK_CLOEXEC = 0o2000000;
 const F_DUPFD_CLOEXEC = 1030;
+const SHUT_WR = 1;
 const WNOHANG = 1;
 const POSIX_SPAWN_SETSIGDEF = 0x04;
 const POSIX_SPAWN_SETSIGMASK = 0x08;
@@ -33,6 +34,7 @@ interface Calls {
   readonly listen: KoffiFunction;
   readonly waitpid: KoffiFunction;
   readonly fcntl: KoffiFunction;
+  readonly shutdown: KoffiFunction;
 }
 
 let loaded: Calls | undefined;
@@ -59,6 +61,7 @@ function calls(): Calls {
     listen: c.func('int listen(int, int)'),
     waitpid: c.func('int waitpid(int, void *, int)'),
     fcntl: c.func('int fcntl(int, int, int)'),
+    shutdown: c.func('int shutdown(int, int)'),
   };
   return loaded;
 }
@@ -117,6 +120,11 @@ export function socketPair(): [number, number] {
   const fds = Buffer.alloc(8);
   check('socketpair', 'AF_UNIX', Number(calls().pair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds)));
   return [fds.readInt32LE(0), fds.readInt32LE(4)];
+}
+
+/** shutdown(2) of the writing half. */
+export function endWriting(socket: number): void {
+  check('shutdown', String(socket), Number(calls().shutdown(socket, SHUT_WR)));
 }
 
 /**

@@ -11,6 +11,7 @@ import { headerLines } from '../flat-headers.ts';
 import { join, rawStream, readTakenBody, streamType } from '../hijack.ts';
 import { empty, json } from '../reply.ts';
 import { get, post, type Route } from '../router.ts';
+import { TakenClient } from '../taken-client.ts';
 import { takenReply } from '../taken-reply.ts';
 import { terminalSize } from './containers.ts';
 
@@ -52,8 +53,13 @@ export function execRoutes({ containers, common, log }: ExecRouteDeps): Route[] 
     const tty = start.Tty ?? request.Tty;
     const detach = start.Detach ?? false;
     const size = sizeOf(start.ConsoleSize);
-    const begin = (): Promise<Duplex | undefined> =>
-      containers.execStart(id, { detach, tty, size: size && { rows: size[0], columns: size[1] } });
+    const begin = (client?: TakenClient): Promise<Duplex | undefined> =>
+      containers.execStart(id, {
+        detach,
+        tty,
+        size: size && { rows: size[0], columns: size[1] },
+        ...(client && { client }),
+      });
     return { begin, detach, tty, stdin: request.AttachStdin };
   };
 
@@ -114,13 +120,18 @@ export function execRoutes({ containers, common, log }: ExecRouteDeps): Route[] 
           `HTTP/1.1 101 UPGRADED\r\n${headerLines(common)}Content-Type: ${streamType(request, tty)}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n`,
         );
         // Behind the head, as Docker does it: the SDK for Python loses what arrives together with it.
-        const stream = await begin().catch((error: unknown) => void socket.end(`${textOfError(error)}\r\n`));
+        const isEnded = queryBoolean(request.query.get(endWithClient));
+        const client = new TakenClient(socket).open();
+        // A connection that is given away is out of sight: that it has gone would not be seen.
+        const stream = await begin(isEnded ? undefined : client).catch(
+          (error: unknown) => void socket.end(`${textOfError(error)}\r\n`),
+        );
         if (!stream) {
           socket.destroySoon();
           return;
         }
-        if (queryBoolean(request.query.get(endWithClient))) endsWith(request.params['id']!, stream, socket);
-        join(stream, socket, { stdin });
+        if (isEnded) endsWith(request.params['id']!, stream, socket);
+        join(stream, socket, { stdin, client });
       },
     ),
     // Not of Docker's API: for our own CLI.

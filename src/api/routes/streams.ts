@@ -7,6 +7,7 @@ import { join, rawStream, refuseAttach, skipTakenBody, streamType, switchProtoco
 import { stream } from '../reply.ts';
 import type { ApiRequest } from '../request.ts';
 import { get, post, type Route } from '../router.ts';
+import { TakenClient } from '../taken-client.ts';
 import { takenReply } from '../taken-reply.ts';
 import { serveWebSocket } from '../websocket.ts';
 
@@ -26,9 +27,10 @@ export function streamRoutes({ containers }: { readonly containers: Containers }
           await skipTakenBody(request, socket, head);
           const container = containers.get(request.params['id']!);
           const options = attachOptions(request, container);
-          const attached = await containers.attach(container.id, options);
+          const client = new TakenClient(socket);
+          const attached = await containers.attach(container.id, { ...options, client });
           switchProtocols(socket, streamType(request, container.config.Tty));
-          join(attached, socket, { stdin: options.stdin });
+          join(attached, socket, { stdin: options.stdin, client: client.open() });
         } catch (error) {
           refuseAttach(socket, error);
         }
