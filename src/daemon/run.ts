@@ -8,6 +8,7 @@ import { makeDirectories } from '../base/make-directories.ts';
 import { notifyServiceManager } from '../sys/sd-notify.ts';
 import { type Config, settings } from './config.ts';
 import { openEngine } from './engine.ts';
+import { idleMemory } from './idle-memory.ts';
 import { isMachineGoingDown, longestShutdown } from './machine-shutdown.ts';
 import { place } from './places.ts';
 import { lockRoot } from './root-lock.ts';
@@ -30,6 +31,7 @@ export async function runEngine(config: Config): Promise<number> {
     using _lock = await takeRoot(config);
     protectFromOom(log);
     const ended = endSignal();
+    using _memory = idleMemory();
     const engine = await openEngine(config, log);
     const api = new ApiServer({ engine, log, versions, mostFiles: engine.mostFiles });
     try {
