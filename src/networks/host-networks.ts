@@ -113,7 +113,10 @@ export class HostNetworks implements Networks {
       resolvConf: config.resolvConf,
       default: standard,
     });
-    return new HostNetworks(deps, record, standard, defined);
+    const networks = new HostNetworks(deps, record, standard, defined);
+    // There is something to adopt: the worker loads beside what is looked at before.
+    if (!isEmpty(networks.#namespaces)) networks.#kernel.warm();
+    return networks;
   }
 
   private constructor(

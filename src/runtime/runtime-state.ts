@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { access, readdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -72,7 +72,7 @@ export class RuntimeState {
    * directories of the exec sessions that go on.
    */
   async recover(known: ReadonlySet<string>): Promise<readonly string[]> {
-    for (const { id, pid } of await this.#monitors()) {
+    for (const { id, pid } of this.#monitors()) {
       if (known.has(id)) continue;
       this.#deps.log.info('ending a monitor that nobody knows', { id, pid });
       killIfThere(pid);
@@ -85,9 +85,10 @@ export class RuntimeState {
         const cgroupsPath = bundle && (await this.cgroupsPathIn(bundle, id));
         await this.remove({ id, bundle, cgroupsPath: cgroupsPath ?? defaultCgroup(id) });
       }
-    const alive = new Set((await this.#monitors()).map((monitor) => monitor.exec));
     const sessions: string[] = [];
-    for (const exec of await namesIn(join(this.#deps.root, 'exec'))) {
+    const execs = await namesIn(join(this.#deps.root, 'exec'));
+    const alive = new Set(execs.length > 0 ? this.#monitors().map((monitor) => monitor.exec) : []);
+    for (const exec of execs) {
       const directory = join(this.#deps.root, 'exec', exec);
       if (alive.has(exec)) sessions.push(directory);
       else await rm(directory, { recursive: true, force: true });
@@ -98,7 +99,7 @@ export class RuntimeState {
 
   /** By force: of a container, or of an exec session with this id. */
   async endMonitor({ id, container }: { readonly id: string; readonly container: boolean }): Promise<void> {
-    for (const monitor of await this.#monitors())
+    for (const monitor of this.#monitors())
       if (container ? monitor.id === id && monitor.exec === undefined : monitor.exec === id) killIfThere(monitor.pid);
   }
 
@@ -147,19 +148,31 @@ export class RuntimeState {
     return bundle ?? config?.labels?.find((label) => label.startsWith('bundle='))?.slice('bundle='.length);
   }
 
-  /** The monitors of this root that are running, by their command lines. */
-  async #monitors(): Promise<{ pid: number; id: string; exec: string | undefined }[]> {
+  /**
+   * The monitors of this root that are running, by their command lines. Read at once: some 10 µs for each process of the
+   * machine, and ten times that by way of the pool.
+   */
+  #monitors(): { pid: number; id: string; exec: string | undefined }[] {
     const found: { pid: number; id: string; exec: string | undefined }[] = [];
     const directory = this.#deps.monitors;
-    for (const name of await readdir('/proc')) {
+    for (const name of readdirSync('/proc')) {
       if (!/^\d+$/.test(name)) continue;
-      const words = (await readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '')).split('\0');
+      const words = commandOf(name);
       if (dirname(words[0]!) !== directory || !words.includes(`root=${this.#deps.root}`)) continue;
       const value = (key: string) => words.find((word) => word.startsWith(`${key}=`))?.slice(key.length + 1);
       const id = value('id');
       if (id) found.push({ pid: Number(name), id, exec: value('session') });
     }
     return found;
+  }
+}
+
+/** A process's arguments; none when it has ended. */
+function commandOf(pid: string): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  } catch {
+    return [''];
   }
 }
 
