@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { basename, dirname, join } from 'node:path';
@@ -193,9 +193,9 @@ export class OciRuntime implements Runtime {
     checkId(id);
     const { runtime, cgroupsPath } = await this.#whatRuns(task, 'exec in');
     const directory = join(this.#deps.root, 'exec', id);
-    const remove = () => rm(directory, { recursive: true, force: true });
-    mkdirSync(join(this.#deps.root, 'exec'), { recursive: true, mode: 0o700 });
-    mkdirSync(directory, { mode: 0o700 });
+    // At once, as in RuntimeState.remove.
+    const remove = async () => rmSync(directory, { recursive: true, force: true });
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
     try {
       writeFileSync(join(directory, 'process.json'), processJson(sized(asked, size)), { mode: 0o600 });
       const { monitor, attached } = startMonitor({
@@ -262,7 +262,7 @@ export class OciRuntime implements Runtime {
     bundle: string,
   ): Promise<{ state: 'running'; task: Task } | { state: 'exited'; exit: TaskExit } | { state: 'none' }> {
     const cgroupsPath = await this.#state.cgroupsPathIn(bundle, id);
-    const ran = (await this.#state.runtimeOf(id)) !== undefined;
+    const ran = this.#state.runtimeOf(id) !== undefined;
     const remove = (swept = false) => this.#state.remove({ id, bundle, cgroupsPath: swept ? undefined : cgroupsPath });
     let exit = await readExit(bundle);
     const monitor = exit ? undefined : await connectMonitor(bundle);

@@ -1,5 +1,5 @@
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
-import { access, readdir, readFile, rm } from 'node:fs/promises';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf } from '../base/errors.ts';
@@ -42,9 +42,8 @@ export class RuntimeState {
   }
 
   /** The name of the runtime that has this container. */
-  async runtimeOf(id: string): Promise<string | undefined> {
-    for (const name of this.#deps.names) if (await exists(join(this.of(name), id))) return name;
-    return undefined;
+  runtimeOf(id: string): string | undefined {
+    return this.#deps.names.find((name) => existsSync(join(this.of(name), id)));
   }
 
   /**
@@ -198,11 +197,4 @@ async function namesIn(directory: string): Promise<string[]> {
     if (codeOf(error) === 'ENOENT') return [];
     throw error;
   });
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }
