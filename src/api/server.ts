@@ -20,7 +20,6 @@ import { type Match, type Route, Router } from './router.ts';
 import { type EngineRooms, routesOf } from './routes/all.ts';
 import { clearSocketPath, groupId } from './socket.ts';
 import type { Versions } from './system.ts';
-import { leaveTaken } from './taken-client.ts';
 
 export interface ApiServerDeps {
   readonly engine: EngineRooms;
@@ -133,7 +132,7 @@ export class ApiServer {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#server.closeIdleConnections();
     for (const controller of this.#streaming) controller.abort();
-    for (const socket of this.#taken) leaveTaken(socket);
+    for (const socket of this.#taken) socket.destroySoon();
     if (this.#running.size > 0) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#drained = resolve;

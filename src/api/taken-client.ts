@@ -11,15 +11,6 @@ interface Handle {
   readStop(): void;
 }
 
-/** Connections that somebody else reads and writes now. */
-const given = new WeakSet<Socket>();
-
-/** Ends a connection that was taken over from HTTP, after what was written. One that was given away only is let go of. */
-export function leaveTaken(socket: Socket): void {
-  if (given.has(socket)) socket.destroy();
-  else socket.destroySoon();
-}
-
 /** A client's connection that was taken over from HTTP. It can be given away as it is once the answer's head is out. */
 export class TakenClient implements AttachedClient {
   readonly #socket: Socket;
@@ -68,7 +59,6 @@ export class TakenClient implements AttachedClient {
       return undefined;
     }
     this.#unwatch?.();
-    given.add(socket);
     return { fd: handle.fd, early };
   }
 
@@ -76,7 +66,6 @@ export class TakenClient implements AttachedClient {
     if (!this.#isHeld) return;
     this.#isHeld = false;
     this.#unwatch?.();
-    given.delete(this.#socket);
     const handle = handleOf(this.#socket);
     if (handle && !handle.reading) {
       handle.reading = true;
