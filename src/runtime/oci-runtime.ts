@@ -252,7 +252,7 @@ export class OciRuntime implements Runtime {
     if (!(task instanceof MonitoredTask))
       throw new EngineError('invalid', `${what} task ${task.id}: it was not started by this runtime`);
     if (task.ended) throw new EngineError('conflict', `${what} task ${task.id}: it has ended`);
-    const name = await this.#state.runtimeOf(task.id);
+    const name = this.#state.runtimeOf(task.id);
     if (!name) throw new EngineError('conflict', `${what} task ${task.id}: its runtime knows nothing of it`);
     return { runtime: this.#runtime(name), directory: task.directory, cgroupsPath: task.cgroupsPath };
   }
