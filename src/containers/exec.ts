@@ -149,13 +149,18 @@ export class Execs {
           client: request.Tty ? undefined : client,
         })
       : undefined;
-    const task = await room.deps.runtime.exec(live.task, {
-      id,
-      process: execProcess(room, container, request, terminal),
-      stdin: attached && request.AttachStdin,
-      size: request.Tty ? terminal : undefined,
-      attach: point ? [point.request(streams)] : [],
-    });
+    const task = await room.deps.runtime
+      .exec(live.task, {
+        id,
+        process: execProcess(room, container, request, terminal),
+        stdin: attached && request.AttachStdin,
+        size: request.Tty ? terminal : undefined,
+        attach: point ? [point.request(streams)] : [],
+      })
+      .catch((error: unknown) => {
+        // It ended, and its exit is still to be told.
+        throw error instanceof EngineError && error.kind === 'conflict' ? notRunning(container.id) : error;
+      });
     exec.task = task;
     exec.state = { ...exec.state, running: true, pid: task.pid };
     room.emit(container, `exec_start: ${commandText(request.Cmd)}`, { execID: id });

@@ -185,6 +185,13 @@ test('exec: what it is, its exit code by the end of its stream, and its refusals
   assert.equal(containers.execInspect(missing).exitCode, 127);
   assert.throws(() => containers.execInspect('nope'), { kind: 'not-found', message: 'No such exec instance: nope' });
 
+  runtime.failExec = () => new EngineError('conflict', 'it has ended');
+  const late = await containers.execCreate('web', asked);
+  await assert.rejects(containers.execStart(late, { ...options, detach: true }), {
+    kind: 'conflict',
+    message: /^container [0-9a-f]{64} is not running$/,
+  });
+
   await containers.pause('web');
   await assert.rejects(containers.execCreate('web', asked), {
     kind: 'conflict',
