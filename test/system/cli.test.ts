@@ -263,7 +263,7 @@ describe('the berth command with an engine', () => {
     const run = berth(env, ['exec', '-i', '-e', 'A=1', 'web', 'sh', '-c', 'cat; echo $A; exit 3'], 'in\n');
     assert.deepEqual([run.status, run.stdout], [3, 'in\n1\n']);
     assert.equal(berth(env, ['exec', 'web', 'nosuch']).status, 127);
-    assert.equal(berth(env, ['stop', '-t', '0', 'web']).stdout, 'web\n');
+    assert.equal(berth(env, ['stop', '-t', '20', 'web']).stdout, 'web\n');
     assert.equal(berth(env, ['ps', '-q']).stdout, '');
     assert.match(berth(env, ['ps', '-a']).stdout, /^web +exited \((143: terminated|137: killed)\)/m);
     assert.equal(berth(env, ['start', 'web']).status, 0);
