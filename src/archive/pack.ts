@@ -1,6 +1,5 @@
-import { posix } from 'node:path';
 import { FileError, isMissing } from './file-error.ts';
-import { baseName, bytesOfText, goMode, isDirectory, isLink, textOfBytes, timeText } from './path-stat.ts';
+import { baseName, bytesOfText, cleanPath, goMode, isDirectory, isLink, textOfBytes, timeText } from './path-stat.ts';
 import { TarStream } from './tar-stream.ts';
 import type { PathStat, RootView } from './view.ts';
 import { type Place, Walk } from './walk.ts';
@@ -11,7 +10,7 @@ const longestName = 4096;
 /** The facts of a path, whose last link is not followed unless a slash or a dot comes behind it. */
 export function statPath(view: RootView, path: string): PathStat {
   using walk = new Walk(view);
-  const { place } = walk.resolve(bytesOfText(path));
+  const { place } = walk.resolve(bytesOfText(cleanPath(path)));
   try {
     return factsOf(walk, place, path);
   } finally {
@@ -28,11 +27,11 @@ export function* packPath(
   { as, follow = false }: { readonly as?: string; readonly follow?: boolean } = {},
 ): Generator<PathStat | Buffer, void, unknown> {
   using walk = new Walk(view);
-  const { place } = walk.resolve(bytesOfText(path), { follow });
+  const { place } = walk.resolve(bytesOfText(cleanPath(path)), { follow });
   try {
     yield factsOf(walk, place, path);
     const tar = new TarStream(walk.inodes);
-    yield* packTree(walk, tar, place, bytesOfText(as ?? rootName(path)));
+    yield* packTree(walk, tar, place, bytesOfText(as ?? baseName(cleanPath(path))));
     yield* tar.end();
   } finally {
     place.close();
@@ -84,15 +83,10 @@ function factsOf(walk: Walk, { stat, fd }: Place, path: string): PathStat {
 
 function linkTarget(walk: Walk, path: string): string {
   try {
-    return walk.targetOf(bytesOfText(path));
+    return walk.targetOf(bytesOfText(cleanPath(path)));
   } catch (error) {
     // A loop leads nowhere.
     if (error instanceof FileError) return '';
     throw error;
   }
-}
-
-/** The path's last component, of which `..` is none; `.` stays. */
-function rootName(path: string): string {
-  return /(^|\/)\.$/.test(path) ? '.' : baseName(posix.normalize(`/${path}`));
 }

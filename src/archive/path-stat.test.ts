@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { baseName, bytesOfText, goMode, textOfBytes, timeText } from './path-stat.ts';
+import { baseName, bytesOfText, cleanPath, goMode, textOfBytes, timeText } from './path-stat.ts';
 
 test("modes are Go's", () => {
   const cases: readonly (readonly [number, number])[] = [
@@ -43,4 +43,19 @@ test('times have as many digits as they need', () => {
 test('names of any encoding come through', () => {
   assert.equal(textOfBytes(bytesOfText('ü ñ 漢')), 'ü ñ 漢');
   assert.equal(bytesOfText('ü').length, 2);
+});
+
+test('paths are cleaned as clients mean them, and keep what tells of a directory', () => {
+  const cases = {
+    '': '/',
+    '.': '/.',
+    a: '/a',
+    '/a/../b': '/b',
+    '/a/': '/a/',
+    '/a/.': '/a/.',
+    '/a/..': '/',
+    '/../..//a//b/': '/a/b/',
+    '/.': '/.',
+  };
+  for (const [path, expected] of Object.entries(cases)) assert.equal(cleanPath(path), expected, path);
 });

@@ -1,4 +1,5 @@
 import type { BigIntStats } from 'node:fs';
+import { posix } from 'node:path';
 import { fileType } from '../layers/tree.ts';
 
 const S_IFSOCK = 0o140000;
@@ -24,6 +25,15 @@ export function baseName(path: string): string {
   if (path === '') return '.';
   const trimmed = path.replace(/\/+$/, '');
   return trimmed === '' ? '/' : trimmed.slice(trimmed.lastIndexOf('/') + 1);
+}
+
+/**
+ * A path as clients mean it: from the root, `..` taken with the name before it, link or not. What tells of a directory at
+ * its end stays, `/` or `/.`.
+ */
+export function cleanPath(path: string): string {
+  const clean = posix.normalize(`/${path}`);
+  return /(^|\/)\.$/.test(path) ? `${clean.replace(/\/$/, '')}/.` : clean;
 }
 
 /** RFC 3339 with as many digits of a second as it has. */

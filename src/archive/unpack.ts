@@ -5,7 +5,7 @@ import { TarReader } from '../layers/tar.ts';
 import { nameText, type TarEntry } from '../layers/tar-entry.ts';
 import { fileType } from '../layers/tree.ts';
 import { FileError } from './file-error.ts';
-import { bytesOfText, isDirectory, isLink, typeOf } from './path-stat.ts';
+import { bytesOfText, cleanPath, isDirectory, isLink, typeOf } from './path-stat.ts';
 import { removeBelow } from './remove-below.ts';
 import type { Owner, RootView } from './view.ts';
 import { type Place, statOf, Walk } from './walk.ts';
@@ -38,7 +38,7 @@ export type Unpacking = Generator<undefined, void, Buffer | undefined>;
  */
 export function* unpackInto(view: RootView, path: string, options: UnpackOptions): Unpacking {
   using walk = new Walk(view);
-  const { place } = walk.resolve(bytesOfText(path), { follow: true });
+  const { place } = walk.resolve(bytesOfText(cleanPath(path)), { follow: true });
   try {
     if (!isDirectory(place.stat)) throw new EngineError('invalid', 'extraction point is not a directory');
     if (place.mount?.readOnly) throw new EngineError('invalid', 'mounted volume is marked read-only');

@@ -175,13 +175,13 @@ export class Walk implements Disposable {
     try {
       while (todo.length > 0) {
         const name = todo.pop()!;
+        const here = steps.at(-1)!.place;
+        if (here && !isDirectory(here.stat)) throw new FileError('ENOTDIR', `lstat ${path}`);
         if (name === '..') {
           pop();
           continue;
         }
         if (steps.length > deepest) throw new FileError('ENAMETOOLONG', `lstat ${path}`);
-        const here = steps.at(-1)!.place;
-        if (here && !isDirectory(here.stat)) throw new FileError('ENOTDIR', `lstat ${path}`);
         const next = here && (this.child(here, name) ?? how.missing(here, name));
         if (!next || !isLink(next.stat) || (todo.length === 0 && !how.follow)) {
           steps.push({ name, place: next });

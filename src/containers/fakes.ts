@@ -186,7 +186,7 @@ export class FakeSnapshots implements Snapshotter {
   async view() {
     return { path: this.image, [Symbol.asyncDispose]: async () => {} };
   }
-  open = (): never => {
+  open = async (): Promise<never> => {
     throw new Error('not in this test');
   };
   async remove(key: string): Promise<void> {

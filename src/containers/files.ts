@@ -41,14 +41,14 @@ export class RoomFiles implements ContainerFiles {
   }
 
   async stat(name: string, path: string): Promise<PathStat> {
-    await using opened = openView(this.#room, this.#room.store.get(name));
+    await using opened = await openView(this.#room, this.#room.store.get(name));
     return await this.#jobs.stat(opened.view, path).catch((error) => refuse(error, name, path));
   }
 
   async read(name: string, path: string): Promise<TarOut & { readonly stat: PathStat }> {
     const container = this.#room.store.get(name);
     await using undo = new AsyncDisposableStack();
-    const opened = undo.use(openView(this.#room, container));
+    const opened = undo.use(await openView(this.#room, container));
     const packed = undo.use(await this.#jobs.pack(opened.view, path).catch((error) => refuse(error, name, path)));
     this.#room.emit(container, 'archive-path');
     return { stat: packed.stat, pieces: packed.pieces, ...ending(undo.move()) };
@@ -57,7 +57,7 @@ export class RoomFiles implements ContainerFiles {
   async write(name: string, path: string, archive: Readable, options: WriteOptions): Promise<void> {
     try {
       const container = this.#room.store.get(name);
-      await using opened = openView(this.#room, container);
+      await using opened = await openView(this.#room, container);
       const { keepTypes, ownedByUser, signal } = options;
       const { User } = container.config;
       const owner = ownedByUser && User !== '' ? resolveUser(opened.view.root, User) : undefined;
@@ -76,7 +76,7 @@ export class RoomFiles implements ContainerFiles {
     const container = this.#room.store.get(name);
     refuseRemoved(this.#room, container, 'export');
     await using undo = new AsyncDisposableStack();
-    const snapshot = undo.use(this.#room.deps.snapshots.open(container.id));
+    const snapshot = undo.use(await this.#room.deps.snapshots.open(container.id));
     const packed = undo.use(this.#jobs.export({ root: snapshot.root, readOnly: true, mounts: [] }));
     this.#room.emit(container, 'export');
     return { pieces: packed.pieces, ...ending(undo.move()) };
@@ -84,7 +84,7 @@ export class RoomFiles implements ContainerFiles {
 
   async changes(name: string): Promise<readonly Change[]> {
     const container = this.#room.store.get(name);
-    await using snapshot = this.#room.deps.snapshots.open(container.id);
+    await using snapshot = await this.#room.deps.snapshots.open(container.id);
     return await this.#jobs.changes({ upper: snapshot.upper, lower: snapshot.lower() });
   }
 }
@@ -102,14 +102,17 @@ function ending(stack: AsyncDisposableStack): AsyncDisposable {
 }
 
 /** What the container sees: its root, and of what is mounted over it that which is its own or was given to it. */
-function openView(room: Room, container: ContainerRecord): { readonly view: RootView } & AsyncDisposable {
+async function openView(
+  room: Room,
+  container: ContainerRecord,
+): Promise<{ readonly view: RootView } & AsyncDisposable> {
   const { id, own, hostConfig, files } = container;
-  const snapshot = room.deps.snapshots.open(id);
+  const snapshot = await room.deps.snapshots.open(id);
   let inside: number | undefined;
   try {
     inside = rootOfProcess(room, id, snapshot.root);
   } catch (error) {
-    void snapshot[Symbol.asyncDispose]();
+    await snapshot[Symbol.asyncDispose]();
     throw error;
   }
   const mounts: MountView[] = [];

@@ -146,7 +146,7 @@ export function conformsAsSnapshotter(name: string, { open, addLayer }: Snapshot
         await snapshotter.prepare('c', [base, top]);
         const before = mountsBelow(root).filter((target) => !target.includes('/mounts/'));
         {
-          await using opened = snapshotter.open('c');
+          await using opened = await snapshotter.open('c');
           const at = (fd: number, name: string) => `/proc/self/fd/${fd}/${name}`;
           assert.equal(readFileSync(at(opened.root, 'a'), 'utf8'), 'top');
           writeFileSync(at(opened.root, 'a'), 'mine');
@@ -161,7 +161,7 @@ export function conformsAsSnapshotter(name: string, { open, addLayer }: Snapshot
           await assert.rejects(snapshotter.removeLayer(top), refusedWith('conflict'));
         }
         await snapshotter.remove('c');
-        assert.throws(() => snapshotter.open('c'), refusedWith('not-found'));
+        await assert.rejects(snapshotter.open('c'), refusedWith('not-found'));
         await snapshotter.removeLayer(top);
       }));
 
@@ -172,10 +172,10 @@ export function conformsAsSnapshotter(name: string, { open, addLayer }: Snapshot
         await snapshotter.prepare('c', [base]);
         const at = target('rootfs');
         const in_ = (fd: number, name: string) => `/proc/self/fd/${fd}/${name}`;
-        const first = snapshotter.open('c');
+        const first = await snapshotter.open('c');
         for (let round = 0; round < 3; round++) {
           await snapshotter.mount('c', at);
-          await using inside = snapshotter.open('c');
+          await using inside = await snapshotter.open('c');
           writeFileSync(join(at, `mounted-${round}`), 'x');
           writeFileSync(in_(first.root, `opened-${round}`), 'x');
           assert.ok(existsSync(in_(inside.root, `opened-${round}`)));

@@ -68,6 +68,8 @@ export abstract class LayeredSnapshotter implements Snapshotter {
   readonly #rootOf = new Map<Digest, RootAttributes>();
   readonly #viewed = new Map<Digest, number>();
   readonly #opened = new Map<string, Opened>();
+  /** Until the last of its mounts is gone: there must not be another meanwhile. */
+  readonly #closing = new Map<string, Promise<unknown>>();
   #views = 0;
   /** The unmount of an overlay syncs the file system below it: on Node's few threads it must not push out all else. */
   readonly #unmounting = new Semaphore(2);
@@ -130,6 +132,7 @@ export abstract class LayeredSnapshotter implements Snapshotter {
 
   async mount(key: string, target: string, { label } = { label: '' }): Promise<void> {
     const layers = this.#writable.chain(key);
+    await this.#closing.get(key);
     const there = this.#mounted.get(target);
     if (there?.key === key) return;
     if (there) throw new EngineError('conflict', `snapshot ${there.key} is mounted at ${target}`);
@@ -156,7 +159,7 @@ export abstract class LayeredSnapshotter implements Snapshotter {
     this.#mounted.delete(target);
     try {
       this.#keepOpen(key, target);
-      await this.#unmounting.run(() => this.calls.unmountLater(target, { detach: true }));
+      await this.#ending(key, () => this.calls.unmountLater(target, { detach: true }));
     } catch (error) {
       if (!['EINVAL', 'ENOENT'].includes(codeOf(error) ?? '')) {
         if (there) this.#mounted.set(target, there);
@@ -192,7 +195,8 @@ export abstract class LayeredSnapshotter implements Snapshotter {
     };
   }
 
-  open(key: string): OpenSnapshot {
+  async open(key: string): Promise<OpenSnapshot> {
+    await this.#closing.get(key);
     const upper = join(this.#writable.directory(key), 'upper');
     const opened = this.#opened.get(key) ?? this.#open(key);
     opened.users++;
@@ -202,14 +206,10 @@ export abstract class LayeredSnapshotter implements Snapshotter {
       upper,
       lower: () => (below ??= this.#detached({ lower: this.#lowerOf(opened.layers) }, `layers of ${key}`)),
       [Symbol.asyncDispose]: async () => {
-        const ended = below === undefined ? [] : [below];
+        const its = below;
         below = undefined;
-        if (--opened.users === 0) {
-          this.#opened.delete(key);
-          ended.push(...opened.mounts);
-        }
-        for (const mount of ended) await this.#unmounting.run(() => this.calls.closeLater(mount));
-        if (opened.users === 0) this.#releaseViewed(opened.layers);
+        if (its !== undefined) await this.#unmounting.run(() => this.calls.closeLater(its));
+        if (--opened.users === 0) await this.#close(key, opened);
       },
     };
   }
@@ -281,6 +281,7 @@ export abstract class LayeredSnapshotter implements Snapshotter {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#writable[Symbol.asyncDispose]();
+    for (const [key, opened] of this.#opened) await this.#close(key, opened);
     await this.trees[Symbol.asyncDispose]();
     for (const name of mounting) undoPrivate(this.calls, join(this.root, name));
   }
@@ -329,6 +330,29 @@ export abstract class LayeredSnapshotter implements Snapshotter {
       this.#releaseViewed(layers);
       throw error;
     }
+  }
+
+  /** Once, whoever comes first: the last that had it open, or the end of the engine. */
+  async #close(key: string, opened: Opened): Promise<void> {
+    if (this.#opened.get(key) !== opened) return;
+    this.#opened.delete(key);
+    try {
+      await this.#ending(key, async () => {
+        for (const mount of opened.mounts) await this.calls.closeLater(mount);
+      });
+    } finally {
+      this.#releaseViewed(opened.layers);
+    }
+  }
+
+  /** What ends a mount of the snapshot. Whoever wants another waits for it. */
+  async #ending(key: string, end: () => Promise<void>): Promise<void> {
+    const ended = this.#unmounting.run(end);
+    const settled = Promise.allSettled([this.#closing.get(key), ended]).then(() => {
+      if (this.#closing.get(key) === settled) this.#closing.delete(key);
+    });
+    this.#closing.set(key, settled);
+    await ended;
   }
 
   /** What is mounted loses its place: those that have it open, and the next mount, go on with the same file system. */

@@ -80,7 +80,7 @@ export interface Snapshotter extends AsyncDisposable {
   /** A read-only look at layers without a snapshot, for reading files such as the image's /etc/passwd. */
   view(layers: readonly Digest[]): Promise<{ readonly path: string } & AsyncDisposable>;
   /** Throws `not-found`. A snapshot may be mounted, unmounted and removed while it is open. */
-  open(key: string): OpenSnapshot;
+  open(key: string): Promise<OpenSnapshot>;
   remove(key: string): Promise<void>;
   snapshots(): readonly string[];
   usage(key: string): Promise<SnapshotUsage>;

@@ -114,9 +114,9 @@ onBothEngines('diff, export and commit', {}, ({ same, berthOnly }) => {
     assert.equal(made.RootFS.Layers.length, 2);
     assert.deepEqual(made.Config['Cmd'], ['sh', '-c', changes]);
     const history = engine
-      .must('history', '--no-trunc', '--format', '{{.CreatedBy}} | {{.Comment}}', 'made:1')
+      .must('history', '--no-trunc', '--format', '{{.Comment}}|{{.CreatedBy}}', 'made:1')
       .split('\n');
-    assert.deepEqual(history, [`sh -c ${changes} | the first`, 'busybox from Debian | ']);
+    assert.deepEqual(history, [`the first|sh -c ${changes}`, '|busybox from Debian']);
 
     engine.must('run', '--name', 'second', 'made:1', 'sh', '-c', 'rm -rf /new/a; echo 2 >/second');
     engine.must('commit', 'second', 'made:2');

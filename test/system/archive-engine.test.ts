@@ -139,6 +139,22 @@ for (const snapshotter of ['erofs', 'overlay']) {
       assert.equal((await engine.api('HEAD', archive('busy', '/root'))).status, 404);
     });
 
+    test('the engine ends while archives are read and written, and leaves nothing', { timeout: 60_000 }, async () => {
+      engine.must('create', '--name', 'ending', 'bb:1', 'true');
+      await engine.api('PUT', archive('ending', '/root'), packTar([{ name: 'big', content: 'x'.repeat(30_000_000) }]));
+      const leaves = [
+        await stuckReader(engine, archive('ending', '/root')),
+        await stuckReader(engine, '/containers/ending/export'),
+        stuckWriter(engine, archive('ending', '/tmp')),
+      ];
+      await until(() => there('ending', '/tmp/large'), 'the writer began');
+      assert.equal(await engine.stop(), 0);
+      assert.deepEqual(mounts(engine), []);
+      for (const leave of leaves) leave();
+      await engine.restart();
+      engine.must('rm', 'ending');
+    });
+
     test('S02: programs and libraries of the image have no part in it', async () => {
       engine.must(
         'run',

@@ -23,6 +23,7 @@ import { FileJobs } from '../../src/archive/file-jobs.ts';
 import type { UnpackOptions } from '../../src/archive/unpack.ts';
 import type { MountView, RootView } from '../../src/archive/view.ts';
 import { packTar, type TarMember } from '../../src/layers/tar-writer.ts';
+import { InodeCalls } from '../../src/sys/inode.ts';
 
 const O_PATH = 0o10000000;
 
@@ -154,6 +155,36 @@ suite('the files of containers against hostile content', () => {
       mkdirSync(join(lab.root, 'into'));
     }
     assert.equal(lstatSync(join(lab.outside, 'secret')).mode & 0o777, 0o644 & ~process.umask());
+  });
+
+  test('S01: attributes of a link are its own, and not of what it leads to', async () => {
+    using lab = new Lab();
+    const secret = join(lab.outside, 'secret');
+    const before = statSync(secret);
+    const xattrs = new Map([['trusted.test', Buffer.from('x')]]);
+    const link = {
+      name: 'l',
+      type: 'symlink',
+      linkName: secret,
+      mode: 0o777,
+      uid: 99,
+      gid: 99,
+      mtime: 5,
+      xattrs,
+    } as const;
+    await write(lab.view(), '/', [link]);
+    await write(lab.view(), '/', [
+      link,
+      { name: 'h', type: 'hardlink', linkName: 'l', mode: 0o777, uid: 99, mtime: 5 },
+    ]);
+    const { mode, uid, gid, mtimeMs } = statSync(secret);
+    assert.deepEqual([mode, uid, gid, mtimeMs], [before.mode, before.uid, before.gid, before.mtimeMs]);
+    const calls = new InodeCalls();
+    const fd = openSync(secret, 'r');
+    assert.deepEqual(calls.xattrNames(fd), []);
+    closeSync(fd);
+    assert.ok((await read(lab.view(), '/l')).includes('SCHILY.xattr.trusted.test='));
+    lab.assertUntouched();
   });
 
   test('S01: a container that swaps a directory for a link all the time', { timeout: 120_000 }, async () => {
