@@ -68,7 +68,7 @@ export async function forwardUdp({ hostAddress, hostPort, target, port }: Forwar
   const openSession = (key: string, client: RemoteInfo): Session => {
     const oldest = sessions.keys().next();
     if (sessions.size >= maxSessions && !oldest.done) end(oldest.value);
-    const upstream = createSocket('udp4');
+    const upstream = createSocket(target.includes(':') ? 'udp6' : 'udp4');
     upstream.on('message', (data, from) => {
       if (from.address === target && from.port === port) server.send(data, client.port, client.address);
     });

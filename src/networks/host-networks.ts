@@ -308,11 +308,13 @@ export class HostNetworks implements Networks {
     await this.#kernel.call('plug', { path, wiring: wiringOf(network, planned), routes: routesOf(all) });
     undo.defer(() => this.#kernel.call('unplug', { path, veth, routes: routesOf(before) }));
     const endpoints = await this.#publishAgain(before, all, ports);
+    undo.defer(() => this.#publishAgain(endpoints, before, []).then(() => {}));
     const joined: Joined = { path, endpoints, dns: dns ?? asked };
     this.#joined.set(containerId, joined);
+    undo.defer(() => void this.#joined.set(containerId, { path, endpoints: before, dns: asked }));
+    await this.#names.tell({ containerId, ...joined });
     undo.move();
     this.#emitEndpoint('connect', planned);
-    await this.#names.tell({ containerId, ...joined });
     return endpoints;
   }
 
@@ -324,11 +326,16 @@ export class HostNetworks implements Networks {
       const rest = before.filter((endpoint) => endpoint !== gone);
       const endpoints = await this.#publishAgain(before, rest, []);
       const joined: Joined = { path, endpoints, dns };
-      this.#joined.set(containerId, joined);
       await this.#kernel.call('unplug', { path, veth: vethOf(gone.id), routes: routesOf(rest) });
+      this.#joined.set(containerId, joined);
       this.#releaseAddresses(gone);
       this.#emitEndpoint('disconnect', gone);
-      await this.#names.tell({ containerId, ...joined });
+      // It is out of the network, whatever becomes of its name: another helper would be told everything.
+      await this.#names
+        .tell({ containerId, ...joined })
+        .catch((error) =>
+          this.#deps.log.warn('the names of a container could not be told', { reason: messageOf(error) }),
+        );
       return endpoints;
     });
   }

@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { codeOf } from '../base/errors.ts';
 import { addressBytes } from '../sys/address-bytes.ts';
@@ -101,7 +101,7 @@ export class Sandboxes implements Disposable {
     // Published ports on 127.0.0.1 are translated and routed to the bridge; on no other interface (S39).
     setSysctl(setting('ipv4.conf.*.route_localnet'), '1');
     const forwardingEnabled = setSysctl('net.ipv4.ip_forward', '1');
-    if (ipv6) setSysctl('net.ipv6.conf.all.forwarding', '1', { optional: true });
+    if (ipv6) forwardIpv6();
     return { forwardingEnabled };
   }
 
@@ -369,6 +369,20 @@ function seesBridged(): boolean {
     }
   };
   return calls('ip') && calls('ip6');
+}
+
+/**
+ * A host that forwards IPv6 takes no advice from routers any more, unless it is told to (accept_ra 2): it would lose its own
+ * address and route.
+ */
+function forwardIpv6(): void {
+  const conf = '/proc/sys/net/ipv6/conf';
+  if (!existsSync(conf) || readFileSync(`${conf}/all/forwarding`, 'utf8').trim() === '1') return;
+  for (const name of readdirSync(conf)) {
+    const path = `${conf}/${name}/accept_ra`;
+    if (name !== 'all' && name !== 'default' && readFileSync(path, 'utf8').trim() === '1') writeFileSync(path, '2');
+  }
+  setSysctl('net.ipv6.conf.all.forwarding', '1');
 }
 
 function setSysctls(sysctls: Readonly<Record<string, string>>): void {

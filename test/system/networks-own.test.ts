@@ -67,6 +67,9 @@ describe("networks of one's own", () => {
       assert.match(lab.ask(from.path, lab.hostAddress, 8080), /ping$/, 'by the host');
       assert.match(lab.ask(from.path, from.endpoint.gateway, 8080), /ping$/, 'by its gateway');
     }
+    await lab.serve({ ...web, path: '/proc/self/ns/net' }, 7300);
+    const gateway = networks.get('bridge').subnets[0]!.gateway!;
+    assert.match(lab.ask(db.path, gateway, 7300), /ping$/, 'host-gateway');
     assert.equal(lab.ask(web.path, db.endpoint.address, 80), '');
     assert.equal(lab.ask(lab.lanPath, db.endpoint.address, 80), '', 'from the LAN');
     assert.match(lab.ask('', db.endpoint.address, 80), /ping$/, 'the host reaches its containers');
