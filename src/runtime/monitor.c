@@ -488,7 +488,10 @@ static void client_unsplice(struct client *c) {
   if (!c->spliced) return;
   ssize_t n = read(held[0], chunk, CHUNK);
   if (n == (ssize_t)c->spliced) client_keep(c, chunk, (uint32_t)n);
-  else c->out_dead = 1;
+  else {
+    c->out_dead = 1;
+    client_discard(c);
+  }
   c->spliced = 0;
 }
 

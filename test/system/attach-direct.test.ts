@@ -59,29 +59,26 @@ test('an attached client goes on through kill -9 of the engine and its next star
   engine.must('rm', 'through');
 });
 
-test(
-  'an engine that is stopped in order ends no client, and a client that leaves with it no stdin',
-  within,
-  async () => {
-    const { socket, says } = await attached('ordered', 'cat');
-    socket.write('one ');
-    await says('one ');
-    assert.equal(await engine.stop(), 0);
-    socket.write('two ');
-    await says('two ');
-    socket.destroy();
-    await sleep(300);
-    await engine.restart();
-    assert.equal(engine.must('inspect', '-f', '{{.State.Status}}', 'ordered'), 'running');
-    engine.must('rm', '-f', 'ordered');
-  },
-);
+test('an engine that is stopped in order tells its clients, and no stdin ends with it', within, async () => {
+  const { socket, says } = await attached('ordered', 'cat');
+  socket.write('one ');
+  await says('one ');
+  const told = once(socket, 'end');
+  assert.equal(await engine.stop(), 0);
+  await told;
+  socket.destroy();
+  await sleep(300);
+  await engine.restart();
+  assert.equal(engine.must('inspect', '-f', '{{.State.Status}}', 'ordered'), 'running');
+  engine.must('rm', '-f', 'ordered');
+});
 
-test('docker run -i leaves with the engine, and its container stays', within, async () => {
+test('a docker run -i that leaves after the engine was killed ends no stdin', within, async () => {
   const cat = docker('run', '-i', '--name', 'stays', 'bb:1', 'cat');
   cat.child.stdin.write('here');
   await cat.says('here');
   await engine.kill();
+  cat.child.kill('SIGKILL');
   await cat.closed;
   await sleep(300);
   await engine.restart();
