@@ -14,7 +14,7 @@ test('log drivers and their options, refused in the words of Docker', () => {
       { mode: 'non-blocking', 'max-buffer-size': 'x' },
       "error parsing option max-buffer-size: invalid size: 'x'",
     ],
-    ['json-file', { 'max-size': '10x' }, "invalid size: '10x'"],
+    ['json-file', { 'max-size': '10x' }, "invalid value for max-size: invalid size: '10x'"],
     ['json-file', { 'max-size': '0' }, 'max-size must be a positive number'],
     ['json-file', { 'max-file': '0' }, 'max-file cannot be less than 1'],
     ['json-file', { 'max-file': 'x' }, 'strconv.Atoi: parsing "x": invalid syntax'],

@@ -57,7 +57,7 @@ function checkFiles(options: Readonly<Record<string, string>>): boolean | undefi
   const { 'max-size': size, 'max-file': files, compress } = options;
   if (size !== undefined && size !== '-1') {
     const bytes = bytesOf(size);
-    if (bytes === undefined) throw invalid(`invalid size: '${size}'`);
+    if (bytes === undefined) throw invalid(`invalid value for max-size: invalid size: '${size}'`);
     if (bytes <= 0) throw invalid('max-size must be a positive number');
   }
   if (files !== undefined) {
