@@ -129,7 +129,7 @@ export class Walk implements Disposable {
   ): Resolved {
     const steps = this.#walk(path, from, {
       mostLinks: links === 'refused' ? 0 : mostLinks,
-      follow: follow || /(^|\/)\.{0,2}$/.test(path),
+      follow,
       missing: (parent, name) => {
         if (!make) throw new FileError('ENOENT', `lstat ${path}`);
         make(parent, name);
@@ -139,10 +139,6 @@ export class Walk implements Disposable {
     const last = steps.pop()!;
     for (const { place } of steps) if (place !== from) place?.close();
     if (!last.place) throw new FileError('ENOENT', `lstat ${path}`);
-    if (/\/\.{0,2}$/.test(path) && !isDirectory(last.place.stat)) {
-      if (last.place !== from) last.place.close();
-      throw new FileError('ENOTDIR', `lstat ${path}`);
-    }
     return { place: last.place, path: pathOf([...steps, last]) };
   }
 
@@ -177,6 +173,7 @@ export class Walk implements Disposable {
         const name = todo.pop()!;
         const here = steps.at(-1)!.place;
         if (here && !isDirectory(here.stat)) throw new FileError('ENOTDIR', `lstat ${path}`);
+        if (name === '.') continue;
         if (name === '..') {
           pop();
           continue;
@@ -266,12 +263,11 @@ function sorted(names: Iterable<string>): string[] {
   return [...names].sort((a, b) => (a < b ? -1 : 1));
 }
 
-/** Last first. */
+/** Last first. A slash at the end wants a directory, as `.` does. */
 function componentsOf(path: string): string[] {
-  return path
-    .split('/')
-    .filter((component) => component !== '' && component !== '.')
-    .reverse();
+  const components = path.split('/').filter((component) => component !== '');
+  if (path.endsWith('/')) components.push('.');
+  return components.reverse();
 }
 
 function pathOf(steps: readonly Step[]): string {

@@ -93,6 +93,7 @@ function byWalk(walk: Walk, path: string, follow: boolean): string {
   }
 }
 
+/** Asked again while something else on the machine was renamed or mounted: the kernel does not tell which. */
 function byKernel(walk: Walk, root: number, path: string, follow: boolean): string {
   try {
     // For the kernel an empty path is none; here it is the root.
@@ -102,6 +103,7 @@ function byKernel(walk: Walk, root: number, path: string, follow: boolean): stri
     walk.calls.close(fd);
     return `inode ${ino}`;
   } catch (error) {
+    if (codeOf(error) === 'EAGAIN') return byKernel(walk, root, path, follow);
     return codeOf(error) ?? String(error);
   }
 }
