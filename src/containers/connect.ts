@@ -24,7 +24,7 @@ export async function connect(room: Room, name: string, network: string, setting
     if (!live && key in container.endpoints) return;
     checkSettings(key, settings);
     const wanted: ContainerRecord = { ...container, endpoints: { ...container.endpoints, [key]: settings } };
-    const join = joinRequest(wanted, key);
+    const join = joinRequest(room, wanted, key);
     networks.check(join);
     if (!live) return save(room, wanted);
     const { config, hostConfig } = container;

@@ -13,7 +13,7 @@ import { checkHostConfig } from '../runtime/spec/check.ts';
 import { appArmorProfile, parseSecurityOptions } from '../runtime/spec/security.ts';
 import { labelOptions, selinuxLabels } from '../runtime/spec/selinux.ts';
 import { commandOf, mergeConfig } from './config.ts';
-import { checkEndpoints, endpointsOf } from './endpoints.ts';
+import { checkEndpoints, endpointsOf, isPredefined } from './endpoints.ts';
 import { withDirectoryInside } from './inside.ts';
 import { logAttributes } from './log-attributes.ts';
 import { checkLogConfig } from './log-config.ts';
@@ -177,7 +177,8 @@ function checkRequest({ deps }: Room, config: ContainerConfig, asked: HostConfig
         ? 'a size of the container (--storage-opt size) cannot be set: there are no quotas'
         : `Unknown option ${option}`,
     );
-  if (filled.Links?.length)
+  // In a network of one's own a link is a name; on the default bridge it would be far more.
+  if (filled.Links?.length && isPredefined(filled.NetworkMode))
     throw new EngineError('unsupported', 'links between containers are not supported yet; use a network');
   for (const variable of config.Env)
     if (variable === '' || variable.startsWith('=') || variable.includes('\0'))

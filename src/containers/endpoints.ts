@@ -64,7 +64,7 @@ export function namesIn({ id, name, endpoints, config }: ContainerNamesOf, netwo
 type ContainerNamesOf = Pick<ContainerRecord, 'id' | 'name' | 'endpoints' | 'config'>;
 
 /** Its place in one network, as it was asked for. */
-export function joinRequest(container: ContainerRecord, network: string): JoinRequest {
+export function joinRequest(room: Room, container: ContainerRecord, network: string): JoinRequest {
   const settings = container.endpoints[network] ?? {};
   const isMode = network === modeNetwork(container);
   const mac = settings.MacAddress || (isMode ? container.config.MacAddress : undefined) || undefined;
@@ -73,7 +73,18 @@ export function joinRequest(container: ContainerRecord, network: string): JoinRe
     ...joinOf((!isPredefined(network) && settings.NetworkID) || network, settings),
     mac,
     names: namesIn(container, network),
+    ...linksIn(room, [...(settings.Links ?? []), ...((isMode && container.hostConfig.Links) || [])]),
   };
+}
+
+/** `name:alias`, or a name that is its own alias. The other is known by the short form of its id, which it keeps. */
+function linksIn({ store }: Room, links: readonly string[]): Pick<JoinRequest, 'links'> {
+  if (links.length === 0) return {};
+  const pairs = links.map((link) => {
+    const [name = '', alias = name] = link.split(':');
+    return [alias.replace(/^\//, '').toLowerCase(), store.find(name)?.id.slice(0, 12) ?? name.replace(/^\//, '')];
+  });
+  return { links: Object.fromEntries(pairs) };
 }
 
 /** The networks to join, in order: that of its mode is the first, the others by their names. */

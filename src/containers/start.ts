@@ -194,7 +194,7 @@ async function openNetwork(room: Room, container: ContainerRecord, undo: AsyncDi
       'invalid',
       'failed to set up container networking: container cannot be connected to multiple networks with one of the networks in private (none) mode',
     );
-  const joins = names.filter((name) => name !== 'none').map((name) => joinRequest(container, name));
+  const joins = names.filter((name) => name !== 'none').map((name) => joinRequest(room, container, name));
   const ports = portRequests(config, hostConfig);
   const { sandbox, endpoints } = await room.deps.networks
     .open(id, { joins, ports, dns: hostConfig.Dns })

@@ -41,6 +41,7 @@ export class ContainerNames {
         id: endpoint.networkId,
         name: endpoint.network,
         names: endpoint.names ?? [],
+        ...(endpoint.links && { links: endpoint.links }),
         addresses: [endpoint.address, endpoint.ipv6?.address ?? ''].filter(Boolean),
       })),
       // What leads nowhere asks nobody outside (S40).

@@ -83,6 +83,7 @@ export function planEndpoint(
     mac: mac ?? (address === '' ? randomMac() : macOf(address)),
     ports: [],
     names: join.names ?? [],
+    ...(join.links && { links: join.links }),
     priority: join.priority ?? 0,
   };
 }

@@ -26,6 +26,8 @@ export interface NetworkNames {
   /** The first is the one that its addresses lead back to. */
   readonly names: readonly string[];
   readonly addresses: readonly string[];
+  /** What this container alone calls others, in lower case. */
+  readonly links?: Readonly<Record<string, string>>;
 }
 
 /** Descriptors of another process, in the container's network namespace: the helper gets its own of them. */

@@ -53,6 +53,17 @@ test('a container finds those of its own networks, by every name, and nobody els
   assert.equal(ask(table, 'a', '4.0.1.10.in-addr.arpa', 12), undefined, 'of a network that it is not in');
 });
 
+test('a link is a name that only one container knows, and goes before what others are called', () => {
+  const table = new NameTable();
+  const [web] = record('a', { lan: [['web'], ['10.0.0.2']] }).networks;
+  table.set({ owner: 'a', servers: [], networks: [{ ...web!, links: { database: 'DB', web: 'db' } }] });
+  table.set(record('b', { lan: [['db'], ['10.0.0.3']] }));
+  assert.deepEqual(ask(table, 'a', 'database'), ['0a000003']);
+  assert.deepEqual(ask(table, 'a', 'web'), ['0a000003']);
+  assert.equal(ask(table, 'a', 'constructor'), undefined);
+  assert.equal(ask(table, 'b', 'database'), undefined);
+});
+
 test('a name of several is all of them, in another order now and then; what is told again takes the place of the former', () => {
   const table = new NameTable();
   for (let number = 0; number < 5; number++)

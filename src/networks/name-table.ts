@@ -46,7 +46,10 @@ export class NameTable {
     if (!record || !isPlain(question)) return undefined;
     const { name = '', type } = question;
     if (type === dnsTypes.PTR) return this.#reverse(record, name);
-    const found = record.networks.flatMap(({ id, name: network }) => this.#find(id, network.toLowerCase(), name));
+    const found = record.networks.flatMap(({ id, name: network, links }) => {
+      const target = links && Object.hasOwn(links, name) ? links[name]!.toLowerCase() : name;
+      return this.#find(id, network.toLowerCase(), target);
+    });
     if (found.length === 0) return undefined;
     const length = type === dnsTypes.A ? 4 : type === dnsTypes.AAAA ? 16 : 0;
     const all = new Set(found.flatMap(({ addresses }) => addresses));

@@ -27,6 +27,8 @@ export interface JoinRequest {
   readonly address6?: string | undefined;
   /** What the others in a network of one's own call it, its own name first. */
   readonly names?: readonly string[];
+  /** What it alone calls others: each name, and one that the other has in this network. */
+  readonly links?: Readonly<Record<string, string>>;
   /** The network with the highest has the default route; equal ones by their names. */
   readonly priority?: number;
 }
@@ -57,6 +59,7 @@ export interface Endpoint {
   /** Published by the one endpoint that has the default route. */
   readonly ports: readonly PublishedPort[];
   readonly names?: readonly string[];
+  readonly links?: Readonly<Record<string, string>>;
   readonly priority?: number;
 }
 

@@ -207,6 +207,18 @@ onBothEngines("networks of one's own", {}, ({ same: declare }) => {
     },
   );
 
+  same('--link is a name that only this container knows', async (engine) => {
+    engine.must('network', 'create', 'lan');
+    engine.must('run', '-d', '--name', 'db', '--network', 'lan', ...serve('rows', 5432));
+    engine.must('run', '-d', '--name', 'app', '--network', 'lan', '--link', 'db:store', ...sleeper);
+    engine.must('run', '-d', '--name', 'late', ...sleeper);
+    engine.must('network', 'connect', '--link', 'db:data', 'lan', 'late');
+    await eventually(() => exec(engine, 'app', get('store 5432')), 'rows');
+    await eventually(() => exec(engine, 'late', get('data 5432')), 'rows');
+    assert.equal(exec(engine, 'late', get('store 5432')), '');
+    assert.deepEqual(JSON.parse(inspect(engine, 'app', '{{json .NetworkSettings.Networks.lan.Links}}')), ['db:store']);
+  });
+
   same('an alias that several containers have is each of them', async (engine) => {
     engine.must('network', 'create', 'lan');
     for (const name of ['one', 'two', 'three'])
