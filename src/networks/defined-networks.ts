@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { EngineError } from '../base/errors.ts';
 import type { Database } from '../state/database.ts';
-import { choosePool, parseAddress, parseSubnet, type Subnet } from './addresses.ts';
+import { choosePool, overlap, parseAddress, parseSubnet, type Subnet } from './addresses.ts';
 import { overlap6, parseSubnet6, type Subnet6 } from './addresses6.ts';
 import { BridgeNetwork } from './bridge-network.ts';
 import { define, isV4, type NetworkDefinition, type NetworkRequest } from './definition.ts';
@@ -31,7 +31,21 @@ export class DefinedNetworks {
     const records = [...(await deps.database.load(kind)).values()] as NetworkDefinition[];
     for (const definition of records.toSorted((a, b) => (a.created < b.created ? -1 : 1)))
       networks.#networks.set(definition.id, new BridgeNetwork(definition, deps));
+    networks.#checkDefault();
     return networks;
+  }
+
+  /** The default bridge's subnet may have been configured anew: in the rules no two may overlap. */
+  #checkDefault(): void {
+    const { subnet } = this.standard.definition.configs[0]!;
+    for (const { definition } of this.own)
+      for (const other of definition.configs)
+        if (isV4(other.subnet) && overlap(parseSubnet(other.subnet), parseSubnet(subnet)))
+          throw new EngineError(
+            'invalid',
+            `the default bridge's subnet ${subnet} overlaps that of the network ${definition.name}: ${other.subnet}`,
+            { hint: 'set another bridgeSubnet in the configuration, or the former one to remove that network first' },
+          );
   }
 
   /** The default one first. */

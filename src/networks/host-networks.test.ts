@@ -10,9 +10,7 @@ import { defaultNetworksConfig, HostNetworks } from './host-networks.ts';
 const directory = mkdtempSync(join(tmpdir(), 'berth-networks-unit-'));
 after(() => rmSync(directory, { recursive: true }));
 
-const database = new MemoryDatabase();
-
-const open = (root: string) =>
+const open = (root: string, database = new MemoryDatabase()) =>
   HostNetworks.open({
     root: join(directory, root),
     runDir: join(directory, root, 'run'),
@@ -54,4 +52,49 @@ test("what is not a network of endpoints, or asks for what is not the network's,
   await assert.rejects(join('bridge', { sysctls: { 'kernel.shmmax': '1' } }), { kind: 'invalid' });
   await assert.rejects(join('bridge', { sysctls: { 'net.ipv4/../../kernel/x': '1' } }), { kind: 'invalid' });
   await assert.rejects(join('bridge', { mac: 'x' }), { kind: 'invalid' });
+});
+
+test("networks of one's own are records, found by name, id and prefix; an ambiguous prefix is told", async () => {
+  const definition = (id: string, name: string, subnet: string) => ({
+    kind: 'network',
+    key: id,
+    value: {
+      id,
+      name,
+      created: `2026-01-01T00:00:0${name.length}Z`,
+      driver: 'bridge',
+      internal: false,
+      attachable: false,
+      ipv4: true,
+      ipv6: false,
+      labels: { a: 'b' },
+      options: {},
+      configs: [{ subnet }],
+      chosenSubnets: { ipv4: true, ipv6: false },
+      bridge: `bn-${id.slice(0, 12)}`,
+      ownsBridge: true,
+    },
+  });
+  const ids = ['ab1', 'ab2'].map((start) => start.padEnd(64, '0'));
+  const own = new MemoryDatabase();
+  await own.write([definition(ids[0]!, 'one', '10.1.0.0/24'), definition(ids[1]!, 'three', '10.2.0.0/24')]);
+  await using networks = await open('d', own);
+  assert.deepEqual(
+    networks.list().map(({ name }) => name),
+    ['bridge', 'host', 'none', 'one', 'three'],
+  );
+  assert.deepEqual(networks.get('ab2').subnets, [{ subnet: '10.2.0.0/24' }]);
+  assert.equal(networks.get('three').id, ids[1]);
+  assert.throws(() => networks.get('ab'), {
+    kind: 'invalid',
+    message: 'network ab is ambiguous (2 matches found based on ID prefix)',
+  });
+  await assert.rejects(networks.remove('host'), { kind: 'forbidden' });
+  await assert.rejects(networks.connect('c', { network: 'one' }, { ports: [] }), { kind: 'conflict' });
+
+  await own.write([definition(ids[0]!, 'one', '172.29.8.0/24')]);
+  await assert.rejects(open('d', own), {
+    kind: 'invalid',
+    message: /default bridge's subnet 172\.29\.0\.0\/16 overlaps/,
+  });
 });
