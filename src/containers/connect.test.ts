@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { appendFileSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { EngineError } from '../base/errors.ts';
 import { fakeEngine, request } from './fakes.ts';
@@ -53,6 +53,8 @@ test('while it runs the interface comes first, then the record and the files', a
   ]);
   assert.match(readFileSync(resolvConf, 'utf8'), /^nameserver 127\.0\.0\.11\noptions ndots:0$/m);
   assert.match(readFileSync(hosts, 'utf8'), /^10\.9\.0\.3\t/m);
+  appendFileSync(hosts, '192.0.2.7\tmine\n');
+  appendFileSync(resolvConf, 'options rotate\n');
   const saved = await engine.record();
   assert.deepEqual(saved.attached, containers.get('web').attached);
   assert.equal(saved.endpoints['lan']?.NetworkID, 'id-lan');
@@ -63,6 +65,8 @@ test('while it runs the interface comes first, then the record and the files', a
   await containers.disconnect('site', 'lan', { force: false });
   assert.deepEqual(Object.keys(containers.get('site').endpoints), ['bridge']);
   assert.doesNotMatch(readFileSync(hosts, 'utf8'), /10\.9\.0\.3/);
+  assert.match(readFileSync(hosts, 'utf8'), /^192\.0\.2\.7\tmine$/m, 'what the container wrote stays');
+  assert.match(readFileSync(resolvConf, 'utf8'), /127\.0\.0\.11\n.*\noptions rotate\n$/);
   assert.equal((await engine.record()).attached.length, 1);
 });
 

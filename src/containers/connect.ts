@@ -4,7 +4,7 @@ import { checkSettings, joinRequest, namesIn } from './endpoints.ts';
 import { portRequests } from './ports.ts';
 import type { ContainerRecord } from './record.ts';
 import { type Room, recordKind } from './room.ts';
-import { writeNetworkFiles } from './write-network-files.ts';
+import { updateNetworkFiles } from './write-network-files.ts';
 
 export { namesIn };
 
@@ -30,7 +30,7 @@ export async function connect(room: Room, name: string, network: string, setting
     const { config, hostConfig } = container;
     const attached = await networks.connect(id, join, { ports: portRequests(config, hostConfig), dns: hostConfig.Dns });
     const { id: NetworkID } = networks.get(network);
-    await saveLive(room, {
+    await saveLive(room, container, {
       ...wanted,
       attached,
       endpoints: { ...wanted.endpoints, [key]: { ...settings, NetworkID } },
@@ -58,7 +58,7 @@ export async function disconnect(
     if (!container.attached.some((endpoint) => endpoint.networkId === networkId))
       return save(room, { ...container, endpoints });
     const attached = await networks.disconnect(id, networkId);
-    await saveLive(room, { ...container, endpoints, attached });
+    await saveLive(room, container, { ...container, endpoints, attached });
   });
 }
 
@@ -80,7 +80,7 @@ async function save(room: Room, { id, endpoints, attached }: ContainerRecord): P
 }
 
 /** The container sees its new addresses by name too: its files are written where they are. */
-async function saveLive(room: Room, record: ContainerRecord): Promise<void> {
-  writeNetworkFiles(room, record);
+async function saveLive(room: Room, before: ContainerRecord, record: ContainerRecord): Promise<void> {
+  updateNetworkFiles(room, before, record);
   await save(room, record);
 }

@@ -12,36 +12,58 @@ import {
 import type { ContainerRecord } from './record.ts';
 import type { Room } from './room.ts';
 
-/** On a tmpfs: three small files, made at each start, and again in the same place when its networks change. */
+type NetworkFiles = Readonly<Record<'hosts' | 'hostname' | 'resolvConf', string | Buffer>>;
+const names = ['hosts', 'hostname', 'resolvConf'] as const;
+
+/** On a tmpfs: three small files, made anew at each start. */
 export function writeNetworkFiles(room: Room, container: ContainerRecord): void {
-  const { config, hostConfig, files, attached } = container;
+  const content = render(room, container);
+  for (const name of names) writeForAll(container.files[name], content[name]);
+}
+
+/** Its networks have changed while it runs. What the container wrote in these files itself stays. */
+export function updateNetworkFiles(room: Room, before: ContainerRecord, after: ContainerRecord): void {
+  const { hosts, resolvConf: resolver } = after.files;
+  const [former, now] = [render(room, before), render(room, after)];
+  const gone = new Set(linesOf(former.hosts));
+  const wanted = linesOf(now.hosts);
+  for (const line of wanted) gone.delete(line);
+  const kept = linesOf(readOr(hosts)).filter((line) => !gone.has(line));
+  const added = wanted.filter((line) => !kept.includes(line));
+  writeForAll(hosts, `${[...kept, ...added].join('\n')}\n`);
+  if (readOr(resolver) === former.resolvConf) writeForAll(resolver, now.resolvConf);
+}
+
+const linesOf = (text: string | Buffer) => text.toString().replace(/\n$/, '').split('\n');
+
+function render(room: Room, container: ContainerRecord): NetworkFiles {
+  const { config, hostConfig, attached } = container;
   const { NetworkMode: mode } = hostConfig;
   if (mode.startsWith('container:')) {
     // They share their names too.
-    const other = room.store.get(mode.slice('container:'.length));
-    for (const file of ['hosts', 'hostname', 'resolvConf'] as const)
-      writeReadable(files[file], readFileSync(other.files[file]));
-    return;
+    const { files } = room.store.get(mode.slice('container:'.length));
+    const read = (name: (typeof names)[number]) => readFileSync(files[name]);
+    return { hosts: read('hosts'), hostname: read('hostname'), resolvConf: read('resolvConf') };
   }
   const extraHosts = hostConfig.ExtraHosts ?? [];
   const gateway = extraHosts.length > 0 ? hostGateway(room, attached) : '';
   const { Hostname: hostname, Domainname: domainname } = config;
-  if (mode === 'host') {
-    writeReadable(files.hosts, hostNetworkHostsFile(readOr('/etc/hosts'), extraHosts, gateway));
-  } else {
-    const addresses = attached.flatMap(({ address, ipv6 }) => [address, ipv6?.address ?? '']).filter(Boolean);
-    const own = { addresses, hostname, domainname };
-    writeReadable(files.hosts, hostsFile({ extraHosts, hostGateway: gateway, own }));
-  }
-  writeReadable(files.hostname, `${hostname}\n`);
+  const addresses = attached.flatMap(({ address, ipv6 }) => [address, ipv6?.address ?? '']).filter(Boolean);
   const host = mode === 'host' ? parseResolvConf(readOr('/etc/resolv.conf')) : room.deps.networks.hostResolver();
   const merged = mergeResolver(host, hostConfig);
   const named = attached.some(({ network }) => !isPredefined(network));
-  writeReadable(files.resolvConf, resolvConf(named ? embeddedResolver(merged) : merged));
+  return {
+    hosts:
+      mode === 'host'
+        ? hostNetworkHostsFile(readOr('/etc/hosts'), extraHosts, gateway)
+        : hostsFile({ extraHosts, hostGateway: gateway, own: { addresses, hostname, domainname } }),
+    hostname: `${hostname}\n`,
+    resolvConf: resolvConf(named ? embeddedResolver(merged) : merged),
+  };
 }
 
-/** By every user of the container: the umask is the engine's. */
-function writeReadable(path: string, content: string | Buffer): void {
+/** Whoever the container runs as reads it; the engine's umask would leave it to root. In place: it is mounted by its inode. */
+function writeForAll(path: string, content: string | Buffer): void {
   writeFileSync(path, content);
   chmodSync(path, 0o644);
 }
