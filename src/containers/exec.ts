@@ -21,6 +21,8 @@ interface Exec {
   state: ExecState;
   started: boolean;
   task: Task | undefined;
+  /** Ends when its start has, however that went. */
+  starting: Promise<void> | undefined;
 }
 
 /** Answered for that long after the exit: clients ask for the exit code when the stream has closed. */
@@ -56,7 +58,7 @@ export class Execs {
       exitCode: null,
       pid: 0,
     };
-    this.#execs.set(id, { state, started: false, task: undefined });
+    this.#execs.set(id, { state, started: false, task: undefined, starting: undefined });
     room.emit(container, `exec_create: ${commandText(request.Cmd)}`, { execID: id });
     return id;
   }
@@ -96,8 +98,11 @@ export class Execs {
   }
 
   async kill(id: string, text: string): Promise<void> {
-    const { task, state } = this.#get(id);
+    const exec = this.#get(id);
     const signal = parseSignal(text);
+    // Its process may run already while its start is still to be told.
+    await exec.starting;
+    const { task, state } = exec;
     const live = this.#room.live.get(state.containerId);
     if (!task || !state.running || !live) throw new EngineError('conflict', `exec ${id} is not running`);
     await signalSession(task, live.task, signal);
@@ -149,6 +154,8 @@ export class Execs {
           client: request.Tty ? undefined : client,
         })
       : undefined;
+    const begun = Promise.withResolvers<void>();
+    exec.starting = begun.promise;
     const task = await room.deps.runtime
       .exec(live.task, {
         id,
@@ -159,10 +166,12 @@ export class Execs {
       })
       .catch((error: unknown) => {
         // It ended, and its exit is still to be told.
+        begun.resolve();
         throw error instanceof EngineError && error.kind === 'conflict' ? notRunning(container.id) : error;
       });
     exec.task = task;
     exec.state = { ...exec.state, running: true, pid: task.pid };
+    begun.resolve();
     room.emit(container, `exec_start: ${commandText(request.Cmd)}`, { execID: id });
     void task.exited.then((exit) => {
       exec.state = { ...exec.state, running: false, exitCode: exit.code, pid: 0 };

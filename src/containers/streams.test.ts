@@ -238,4 +238,9 @@ test('exec: those that run are listed; a signal goes to one by its number; the e
   await containers.execEnd(first);
   await containers.execEnd('f'.repeat(64));
   assert.deepEqual([task.signals.length, containers.execIds(id)], [2, [second]]);
+  // Its process is there before its start is told: a signal in between is for it.
+  const starting = containers.execStart(second, options);
+  await containers.execKill(second, 'INT');
+  await starting;
+  assert.deepEqual(runtime.tasks.get(second)!.signals, [2]);
 });

@@ -69,10 +69,13 @@ export function execRoutes({ containers, common, log }: ExecRouteDeps): Route[] 
     stream.once('end', () => {
       ended = true;
     });
-    socket.once('close', () => {
+    const gone = () => {
       if (!ended)
         containers.execEnd(id).catch((error: unknown) => log.warn('an exec without its client runs on', { id, error }));
-    });
+    };
+    // It may have left before the process was there.
+    if (socket.destroyed) gone();
+    else socket.once('close', gone);
   };
 
   return [
