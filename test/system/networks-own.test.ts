@@ -118,6 +118,29 @@ describe("networks of one's own", () => {
     assert.match(readFileSync(join(lab.root, 'run/network.log'), 'utf8'), /^$/);
   });
 
+  test('fifty at once in two networks have names, and all of them go again', async () => {
+    const before = readdirSync(`/proc/${process.pid}/fd`).length;
+    const names = Array.from({ length: 50 }, (_, number) => `many${number}`);
+    const all = await Promise.all(
+      names.map((name) =>
+        lab.joined(
+          networks,
+          ['front', 'back'].map((network) => ({ network, names: [name] })),
+        ),
+      ),
+    );
+    assert.equal(new Set(all.map(({ endpoint }) => endpoint.address)).size, 50);
+    for (const [at, name] of [names[0]!, names[49]!].entries()) {
+      const [front, back] = all[at * 49]!.endpoints.map(({ address }) => address);
+      assert.equal(lab.resolve(all[7]!, name), `0 ${[front, back].sort().join(' ')}`);
+      assert.equal(lab.resolve(web, name), `0 ${front}`);
+    }
+    await Promise.all(all.map(({ id }) => networks.close(id)));
+    assert.equal(lab.resolve(web, 'many7'), '3');
+    assert.ok(readdirSync(`/proc/${process.pid}/fd`).length <= before + 5, 'no descriptor is left');
+    assert.deepEqual([networks.get('front').endpoints.length, networks.get('back').endpoints.length], [1, 1]);
+  });
+
   test('a new name is known and the former forgotten', async () => {
     await networks.rename(db.id, () => ['database']);
     const client = await lab.joined(networks, ['back']);
