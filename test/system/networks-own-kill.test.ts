@@ -27,8 +27,8 @@ describe("networks of one's own after kill -9", () => {
     engine.must('network', 'connect', 'back', 'web');
     const pid = engine.must('inspect', '-f', '{{.State.Pid}}', 'client');
     const described = () => [
-      engine.must('network', 'inspect', 'front', 'back'),
-      engine.must('inspect', '-f', '{{json .NetworkSettings}}', 'web', 'client'),
+      JSON.parse(engine.must('network', 'inspect', 'front', 'back')),
+      ...['web', 'client'].map((name) => JSON.parse(engine.must('inspect', '-f', '{{json .NetworkSettings}}', name))),
     ];
     const before = described();
     await engine.kill();
