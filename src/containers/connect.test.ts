@@ -43,6 +43,7 @@ test('while it runs the interface comes first, then the record and the files', a
       join: {
         network: 'lan',
         mac: '02:00:00:00:00:01',
+        interface: undefined,
         address: undefined,
         address6: undefined,
         priority: 2,

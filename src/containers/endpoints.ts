@@ -46,10 +46,14 @@ export function checkSettings(network: string, { Aliases, IPAMConfig }: Endpoint
     throw bad('user specified IP address is supported on user defined networks only');
 }
 
-function joinOf(network: string, { IPAMConfig, GwPriority, MacAddress }: EndpointSettings): JoinRequest {
+const interfaceOption = 'com.docker.network.endpoint.ifname';
+
+function joinOf(network: string, settings: EndpointSettings): JoinRequest {
+  const { IPAMConfig, GwPriority, MacAddress, DriverOpts } = settings;
   return {
     network,
     mac: MacAddress || undefined,
+    interface: DriverOpts?.[interfaceOption] || undefined,
     address: IPAMConfig?.IPv4Address || undefined,
     address6: IPAMConfig?.IPv6Address || undefined,
     priority: GwPriority ?? 0,

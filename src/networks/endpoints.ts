@@ -55,6 +55,8 @@ export function planEndpoint(
 ): Endpoint {
   const { addresses, addresses6, definition, bridge, options } = network;
   const mac = join.mac === undefined ? undefined : parseMac(join.mac);
+  if (others.some((other) => other.interface === join.interface))
+    throw new EngineError('conflict', `interface ${join.interface} is there already: another network has it`);
   const address = addresses ? take(addresses, join.address) : '';
   let address6: string | undefined;
   try {
@@ -68,7 +70,7 @@ export function planEndpoint(
     containerId,
     networkId: definition.id,
     network: definition.name,
-    interface: freeInterface(options.interfacePrefix, others),
+    interface: join.interface ?? freeInterface(options.interfacePrefix, others),
     address,
     prefixLength: bridge.ipv4?.prefixLength ?? 0,
     gateway: definition.internal ? '' : (bridge.ipv4?.gateway ?? ''),

@@ -223,7 +223,7 @@ export class HostNetworks implements Networks {
     await this.#upkeep.prepared();
     const [first] = joins;
     const { path, endpoints, make } =
-      networks.length === 1 && networks[0] === this.#default && first
+      networks.length === 1 && networks[0] === this.#default && first && first.interface === undefined
         ? this.#takePlace(containerId, first, undo)
         : this.#planPlace(containerId, networks, joins, undo);
     const publisher = publisherOf(endpoints);

@@ -5,8 +5,11 @@ import { isV4, joinFaults, parseBlock } from './definition.ts';
 import type { JoinRequest } from './networks.ts';
 
 /** Refuses what a network cannot give, in Docker's words. Whether somebody has the address is seen when it is taken. */
-export function checkJoin({ definition }: BridgeNetwork, { address, address6 }: JoinRequest): void {
+export function checkJoin({ definition }: BridgeNetwork, join: JoinRequest): void {
+  const { address, address6, interface: name } = join;
   const faults: string[] = [];
+  if (name !== undefined && (!/^[\w.-]{1,15}$/.test(name) || ['.', '..', 'lo'].includes(name)))
+    faults.push(`invalid interface name ${JSON.stringify(name)}`);
   if (definition.name === 'bridge') {
     if (address || address6) faults.push('user specified IP address is supported on user defined networks only');
   } else {

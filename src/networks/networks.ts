@@ -23,6 +23,8 @@ export interface JoinRequest {
   /** Name or id. */
   readonly network: string;
   readonly mac?: string | undefined;
+  /** What its interface is called inside; eth0 and so on where nothing is said. */
+  readonly interface?: string | undefined;
   readonly address?: string | undefined;
   readonly address6?: string | undefined;
   /** What the others in a network of one's own call it, its own name first. */

@@ -403,6 +403,14 @@ onBothEngines("networks of one's own", {}, ({ same: declare }) => {
     );
   });
 
+  same('an interface has the name that was asked for', (engine) => {
+    engine.must('network', 'create', 'lan');
+    const option = 'driver-opt=com.docker.network.endpoint.ifname';
+    engine.must('run', '-d', '--name', 'named', '--network', `name=lan,${option}=lan0`, ...sleeper);
+    engine.must('network', 'connect', 'bridge', 'named');
+    assert.match(exec(engine, 'named', 'ls /sys/class/net | sort | tr "\\n" " "'), /^eth[01] lan0 lo$/);
+  });
+
   same('bridges are closed to each other; what is published is reached by all', async (engine) => {
     engine.must('network', 'create', 'red');
     engine.must('network', 'create', 'blue');
