@@ -43,7 +43,7 @@ export async function commit(room: Room, jobs: FileJobs, request: CommitRequest)
     );
     if (paused) undo.defer(() => unpause(room, id).catch(() => {}));
   }
-  const snapshot = undo.use(await deps.snapshots.open(id));
+  const snapshot = undo.use(await deps.snapshots.open(id, { label: container.mountLabel }));
   const layer = undo.use(jobs.layer({ upper: snapshot.upper, lower: snapshot.lower() }));
   const image = await deps.images.commit({
     base: container.imageManifest,

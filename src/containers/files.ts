@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type { FileJobs, TarOut } from '../archive/file-jobs.ts';
@@ -7,7 +8,7 @@ import { decompressed } from '../images/decompress.ts';
 import { cleanPath } from '../protocol/volume-spec.ts';
 import { resolveUser } from '../runtime/spec/user.ts';
 import type { ContainerRecord } from './record.ts';
-import type { Room } from './room.ts';
+import { type Room, volumesOf } from './room.ts';
 
 const O_PATH = 0o10000000;
 
@@ -76,7 +77,7 @@ export class RoomFiles implements ContainerFiles {
     const container = this.#room.store.get(name);
     refuseRemoved(this.#room, container, 'export');
     await using undo = new AsyncDisposableStack();
-    const snapshot = undo.use(await this.#room.deps.snapshots.open(container.id));
+    const snapshot = undo.use(await this.#room.deps.snapshots.open(container.id, { label: container.mountLabel }));
     const packed = undo.use(this.#jobs.export({ root: snapshot.root, readOnly: true, mounts: [] }));
     this.#room.emit(container, 'export');
     return { pieces: packed.pieces, ...ending(undo.move()) };
@@ -84,7 +85,7 @@ export class RoomFiles implements ContainerFiles {
 
   async changes(name: string): Promise<readonly Change[]> {
     const container = this.#room.store.get(name);
-    await using snapshot = await this.#room.deps.snapshots.open(container.id);
+    await using snapshot = await this.#room.deps.snapshots.open(container.id, { label: container.mountLabel });
     return await this.#jobs.changes({ upper: snapshot.upper, lower: snapshot.lower() });
   }
 }
@@ -107,14 +108,16 @@ async function openView(
   container: ContainerRecord,
 ): Promise<{ readonly view: RootView } & AsyncDisposable> {
   const { id, own, hostConfig, files } = container;
-  const snapshot = await room.deps.snapshots.open(id);
-  let inside: number | undefined;
-  try {
-    inside = rootOfProcess(room, id, snapshot.root);
-  } catch (error) {
-    await snapshot[Symbol.asyncDispose]();
-    throw error;
+  await using undo = new AsyncDisposableStack();
+  const snapshot = undo.use(await room.deps.snapshots.open(id, { label: container.mountLabel }));
+  // What a volume's options mount is there while somebody has the volume: now that is us too.
+  const user = `files-${randomUUID()}`;
+  for (const name of volumesOf(container)) {
+    await room.deps.volumes.attach(name, user);
+    undo.defer(() => room.deps.volumes.detach(name, user));
   }
+  const inside = rootOfProcess(room, id, snapshot.root);
+  if (inside !== undefined) undo.defer(() => closeSync(inside));
   const mounts: MountView[] = [];
   const add = (target: string, source: MountView['source'], how: { readOnly: boolean; alone?: boolean }) =>
     mounts.push({ target, source, readOnly: how.readOnly, alone: how.alone ?? false });
@@ -134,16 +137,14 @@ async function openView(
         add(target, { at, below: '' }, { readOnly: hostConfig.ReadonlyRootfs });
   }
   const depth = ({ target }: MountView) => target.split('/').length;
+  const held = undo.move();
   return {
     view: {
       root: snapshot.root,
       readOnly: hostConfig.ReadonlyRootfs,
       mounts: mounts.toSorted((a, b) => depth(a) - depth(b)),
     },
-    [Symbol.asyncDispose]: async () => {
-      if (inside !== undefined) closeSync(inside);
-      await snapshot[Symbol.asyncDispose]();
-    },
+    [Symbol.asyncDispose]: () => held.disposeAsync(),
   };
 }
 

@@ -195,10 +195,10 @@ export abstract class LayeredSnapshotter implements Snapshotter {
     };
   }
 
-  async open(key: string): Promise<OpenSnapshot> {
+  async open(key: string, { label }: { readonly label?: string } = {}): Promise<OpenSnapshot> {
     await this.#closing.get(key);
     const upper = join(this.#writable.directory(key), 'upper');
-    const opened = this.#opened.get(key) ?? this.#open(key);
+    const opened = this.#opened.get(key) ?? this.#open(key, label);
     opened.users++;
     let below: number | undefined;
     return {
@@ -313,7 +313,7 @@ export abstract class LayeredSnapshotter implements Snapshotter {
     }
   }
 
-  #open(key: string): Opened {
+  #open(key: string, label = ''): Opened {
     const layers = this.#writable.chain(key);
     const directory = this.#writable.directory(key);
     const lower = this.#acquireViewed(layers);
@@ -321,7 +321,7 @@ export abstract class LayeredSnapshotter implements Snapshotter {
       const target = [...this.#mounted].find(([, mounted]) => mounted.key === key)?.[0];
       const mount =
         target === undefined
-          ? this.#detached({ lower, upper: join(directory, 'upper'), work: join(directory, 'work') }, key)
+          ? this.#detached({ lower, upper: join(directory, 'upper'), work: join(directory, 'work'), label }, key)
           : this.calls.cloneDetached(target);
       const opened: Opened = { users: 0, layers, mounts: [mount], attached: false };
       this.#opened.set(key, opened);

@@ -79,8 +79,8 @@ export interface Snapshotter extends AsyncDisposable {
   unmount(key: string, target: string): Promise<void>;
   /** A read-only look at layers without a snapshot, for reading files such as the image's /etc/passwd. */
   view(layers: readonly Digest[]): Promise<{ readonly path: string } & AsyncDisposable>;
-  /** Throws `not-found`. A snapshot may be mounted, unmounted and removed while it is open. */
-  open(key: string): Promise<OpenSnapshot>;
+  /** Throws `not-found`. A snapshot may be mounted, unmounted and removed while it is open. `label` as in `mount`. */
+  open(key: string, options?: { readonly label: string }): Promise<OpenSnapshot>;
   remove(key: string): Promise<void>;
   snapshots(): readonly string[];
   usage(key: string): Promise<SnapshotUsage>;

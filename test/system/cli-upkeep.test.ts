@@ -111,8 +111,8 @@ describe('berth stats, update, volume and prune', () => {
       'sleep',
       '1000',
     );
-    for (let round = 0; round < 100 && !says('ps').includes('(healthy)'); round++) await sleep(100);
-    assert.match(says('ps'), /^well +up .*\(healthy\)/m);
+    for (let round = 0; round < 100 && !/^well .*healthy/m.test(says('ps')); round++) await sleep(100);
+    assert.match(says('ps'), /^well +up .*\bhealthy\b/m);
     engine.must('rm', '-f', 'well');
   });
 });
