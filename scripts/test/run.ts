@@ -57,7 +57,8 @@ async function files(patterns: readonly string[], concurrency: number, seconds: 
   const again = found.filter((name) => outcomes.get(name)!.failed.length > 0);
   if (again.length > 0 && again.length <= 5) {
     // These tests share the machine with others' work: what fails only once is told by name, what fails again has failed.
-    process.stdout.write(`  once more: ${again.join(', ')}\n`);
+    const first = again.flatMap((name) => outcomes.get(name)!.failed).map((text) => text.replaceAll(/^/gm, '    '));
+    process.stdout.write(`${first.join('\n')}\n  once more: ${again.join(', ')}\n`);
     for (const [name, second] of await runFiles(again, 1, seconds))
       outcomes.set(name, secondTime(outcomes.get(name)!, second));
   }

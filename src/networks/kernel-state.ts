@@ -20,8 +20,10 @@ export class KernelState {
   readonly #netfilter: NetlinkSocket;
   #nftables: Nftables | undefined;
   #sockets: Sockets | undefined;
-  /** The generation after our last transaction, or undefined when somebody else's came in between. */
+  /** The generation after our last transaction, or the last look of the audit. */
   #generation: number | undefined;
+  /** Somebody else changed rules since the audit looked, or may have: only a look of the audit ends that. */
+  #unseen = true;
   /** How our table is listed when it is whole. Made by the audit after a change of ours, when nobody else changed anything. */
   #listing: string | undefined;
 
@@ -59,12 +61,11 @@ export class KernelState {
 
   rules(script: string): void {
     const before = generation(this.#netfilter);
-    const unseen = this.#generation !== undefined && this.#generation !== before;
+    if (this.#generation !== undefined && this.#generation !== before) this.#unseen = true;
     this.#nft().run(script);
     this.#listing = undefined;
-    // A change by others that the audit has not looked at yet must stay visible to it.
-    const after = generation(this.#netfilter);
-    this.#generation = unseen || after !== before + 1 ? undefined : after;
+    this.#generation = generation(this.#netfilter);
+    if (this.#generation !== before + 1) this.#unseen = true;
   }
 
   forget(address: string, ports: readonly PublishedPort[]): void {
@@ -99,12 +100,13 @@ export class KernelState {
     this.sandboxes.separate(bridges);
 
     const now = generation(this.#netfilter);
-    if (now === this.#generation) {
+    if (now === this.#generation && !this.#unseen) {
       this.#listing ??= this.#list();
       return { table: 'intact', rulesChanged: false, mended };
     }
     // Others changed something before there was anything to compare with: the caller writes the table to be sure.
     const table = this.#listing === undefined ? 'unknown' : this.#listing === this.#list() ? 'intact' : 'changed';
+    this.#unseen = false;
     this.#generation = table === 'intact' ? now : undefined;
     return { table, rulesChanged: true, mended };
   }

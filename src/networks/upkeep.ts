@@ -66,11 +66,13 @@ export class Upkeep {
   async #runAudit(): Promise<void> {
     const { kernel, wanted, log, tableName } = this.#deps;
     const { table, rulesChanged, mended } = await kernel.call('audit', { bridges: wanted.bridges() });
-    if (rulesChanged || this.#firewalls.due) await this.applyFirewalls(true);
     if (mended.length > 0) log.warn('somebody changed the network, mended', { mended });
-    if (table === 'intact') return;
-    await kernel.call('rules', { script: wanted.table() });
-    if (table === 'changed') log.warn('somebody changed the firewall rules, written anew', { table: tableName });
+    if (table !== 'intact') {
+      await kernel.call('rules', { script: wanted.table() });
+      if (table === 'changed') log.warn('somebody changed the firewall rules, written anew', { table: tableName });
+    }
+    // Last: a change that comes after this look is one that the next audit sees. Behind a write of ours it would not be.
+    if (rulesChanged || this.#firewalls.due) await this.applyFirewalls(true);
   }
 
   /** A change of the table; refused because it is not as we left it, the whole table is written instead. */
