@@ -7,7 +7,7 @@ import { writeFileSync } from 'node:fs';
 import { busyboxArchive } from '../test/lib/busybox-image.ts';
 import { project } from '../test/lib/engines.ts';
 import { type Contestant, startContestants } from './engines.ts';
-import { type Measured, machineLines, markdown, textTable } from './report.ts';
+import { type Measured, machineLine, markdown, textTable, versionLines } from './report.ts';
 import { openRows, type Row, rows } from './rows.ts';
 
 const asked = process.argv.slice(2);
@@ -32,6 +32,8 @@ for (const [name, start] of Object.entries(startContestants)) {
   contestants.push(contestant);
 }
 
+// Asked now: an engine may be down after the last row.
+const versions = versionLines(contestants);
 const measured: Measured[] = [];
 for (const row of chosen) {
   const samples = new Map<string, { ms: number; cpu: number }[]>();
@@ -62,6 +64,6 @@ for (const row of chosen) {
   process.stdout.write(textTable([done], names));
   // After every row: a run that is cut leaves what it has.
   if (asked.length === 0)
-    writeFileSync(`${project}docs/benchmarks.md`, markdown(measured, names, machineLines(contestants)));
+    writeFileSync(`${project}docs/benchmarks.md`, markdown(measured, names, [machineLine(), ...versions]));
 }
 if (asked.length === 0) process.stdout.write('\nwrote docs/benchmarks.md\n');

@@ -79,14 +79,15 @@ ${machine.map((line) => `- ${line}\n`).join('')}
 ${head}${lines.join('')}${failures.length > 0 ? `\n${failures.join('')}` : ''}`;
 }
 
-export function machineLines(contestants: readonly Contestant[]): string[] {
+export function machineLine(): string {
   const cpu = /model name\s*: (.*)/.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? process.arch;
   const load = readFileSync('/proc/loadavg', 'utf8').split(' ')[0];
-  return [
-    `${new Date().toISOString().slice(0, 10)}; ${availableParallelism()} cores (${cpu}), ${Math.round(totalmem() / 1024 ** 3)} GiB, Linux ${release()}, load ${load} at the end`,
-    ...contestants.map(
-      ({ name, engine }) =>
-        `${name}: ${engine.must('version', '--format', '{{.Server.Version}}')}${engine.isBerth ? ' is the Docker version whose API Berth speaks' : ''}`,
-    ),
-  ];
+  return `${new Date().toISOString().slice(0, 10)}; ${availableParallelism()} cores (${cpu}), ${Math.round(totalmem() / 1024 ** 3)} GiB, Linux ${release()}, load ${load} at the end`;
+}
+
+export function versionLines(contestants: readonly Contestant[]): string[] {
+  return contestants.map(
+    ({ name, engine }) =>
+      `${name}: ${engine.must('version', '--format', '{{.Server.Version}}')}${engine.isBerth ? ' is the Docker version whose API Berth speaks' : ''}`,
+  );
 }
