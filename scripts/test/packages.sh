@@ -23,6 +23,9 @@ need /sbin/ip iproute2
 need /bin/ping iputils-ping
 need /bin/ps procps
 need /usr/bin/wrk wrk
+# Shells that take our completions.
+need /usr/bin/zsh zsh
+need /usr/bin/fish fish
 # A virtual machine, for who asks for it.
 case " $* " in
 *" vm "*)
