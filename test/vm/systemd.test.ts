@@ -93,6 +93,27 @@ for (const runtime of ['crun', 'runc']) {
     docker('rm', id);
   });
 
+  test(`${runtime}: what it uses is read from cgroup v2, and its limits can be changed there`, limit, () => {
+    const id = docker(
+      'run',
+      '-d',
+      '--runtime',
+      runtime,
+      '-m',
+      '64m',
+      'bb:1',
+      'sh',
+      '-c',
+      'head -c 20m /dev/zero | tail >/x; sleep 1000',
+    );
+    const stats = docker('stats', '--no-stream', '--format', '{{.MemUsage}} {{.PIDs}} {{.CPUPerc}}', id);
+    assert.match(stats, /^[\d.]+(KiB|MiB) \/ 64MiB [1-3] [\d.]+%$/);
+    docker('update', '--memory', '128m', '--memory-swap', '128m', '--cpus', '0.25', '--pids-limit', '40', id);
+    const read = (file: string) => readFileSync(`/sys/fs/cgroup/berth/${id}/${file}`, 'utf8').trim();
+    assert.deepEqual(['memory.max', 'cpu.max', 'pids.max'].map(read), ['134217728', '25000 100000', '40']);
+    docker('rm', '-f', id);
+  });
+
   test(`${runtime}: exec, pause, top, restart`, limit, () => {
     const id = docker('run', '-d', '--init', '--runtime', runtime, 'bb:1', 'sleep', '1000');
     assert.equal(docker('exec', id, 'echo', 'hello'), 'hello');
@@ -105,6 +126,40 @@ for (const runtime of ['crun', 'runc']) {
     assert.equal(existsSync(`/sys/fs/cgroup/berth/${id}`), false);
   });
 }
+
+test('unpacked directories: cp, diff, commit and export', limit, () => {
+  assert.match(docker('info', '-f', '{{json .DriverStatus}}'), /unpacked directories/);
+  docker('run', '--name', 'files', 'bb:1', 'sh', '-c', 'echo one >/new; rm /etc/group; mkdir /dir; echo two >/dir/in');
+  assert.deepEqual(docker('diff', 'files').split('\n').toSorted(), [
+    'A /dir',
+    'A /dir/in',
+    'A /new',
+    'C /etc',
+    'D /etc/group',
+  ]);
+  docker('cp', 'files:/dir', '/tmp/copied');
+  assert.equal(readFileSync('/tmp/copied/in', 'utf8'), 'two\n');
+  docker('cp', '/tmp/copied/in', 'files:/back');
+  docker('commit', 'files', 'made:1');
+  assert.equal(
+    docker('run', '--rm', 'made:1', 'sh', '-c', 'cat /new /back; ls /etc/group 2>/dev/null || echo gone'),
+    'one\ntwo\ngone',
+  );
+  docker('rm', 'files');
+  docker('rmi', 'made:1');
+});
+
+test('networks of one’s own have names, and a health check is run', limit, async () => {
+  docker('network', 'create', 'lan');
+  const healthy = ['--health-cmd', 'true', '--health-interval', '1s'];
+  docker('run', '-d', '--name', 'server', '--network', 'lan', ...healthy, 'bb:1', 'sleep', '100000');
+  assert.match(docker('run', '--rm', '--network', 'lan', 'bb:1', 'ping', '-c', '1', 'server'), / 0% packet loss/);
+  const health = () => docker('inspect', '-f', '{{.State.Health.Status}}', 'server');
+  for (let n = 0; n < 100 && health() !== 'healthy'; n++) await sleep(300);
+  assert.equal(health(), 'healthy');
+  docker('rm', '-f', 'server');
+  docker('network', 'rm', 'lan');
+});
 
 test('a page is served while systemd stops and starts the engine', limit, async () => {
   must('./berth', 'quickstart');
