@@ -112,6 +112,8 @@ function expandedPairs(config: Mutable, name: string, rest: string): (readonly [
 }
 
 function portsOf(text: string): string[] {
+  const [, protocol = 'tcp'] = text.toLowerCase().split('/');
+  if (!['tcp', 'udp', 'sctp'].includes(protocol)) throw bad(`Invalid proto: ${protocol}`);
   try {
     return parsePorts(text).map(formatPort);
   } catch (cause) {
@@ -160,7 +162,7 @@ function healthcheck(text: string): Healthcheck {
 function duration(flag: string, text: string): number {
   const value = parseDuration(text);
   if (value === undefined) throw bad(`time: invalid duration "${text}"`);
-  if (value !== 0n && value < 1_000_000n) throw bad(`Interval "--${flag}" cannot be less than 1ms`);
+  if (value !== 0n && value < 1_000_000n) throw bad(`Interval "${flag}" cannot be less than 1ms`);
   return Number(value);
 }
 

@@ -13,10 +13,10 @@ import { RegistryError } from '../remotes/errors.ts';
 import type { Registry } from '../remotes/registry.ts';
 import type { Snapshotter } from '../snapshots/snapshotter.ts';
 import type { Database } from '../state/database.ts';
-import { applyChanges } from './changes.ts';
 import { Claims, type Lease } from './claims.ts';
 import { Collector } from './collect.ts';
 import { commitImage, type ImageCommit } from './commit.ts';
+import { changedConfig } from './config-changes.ts';
 import { bestFor, readGraph, type Variant } from './graph.ts';
 import { type HistoryLine, historyOf } from './history.ts';
 import type {
@@ -170,7 +170,7 @@ export class ImageStore implements Images {
   import(archive: Readable | URL, options: ImportOptions): AsyncIterable<Progress> {
     const reference = options.name === '' ? undefined : withDefaultTag(parseReference(options.name));
     if (reference?.digest) throw new EngineError('invalid', 'cannot import digest reference');
-    const defaults = applyChanges({}, options.changes);
+    const defaults = changedConfig({}, options.changes);
     return progressOf(async (report, signal) => {
       using lease = this.#claims.lease();
       const { content, platform, registry } = this.#deps;
