@@ -15,6 +15,9 @@ const bin = (name: string) => `${root}node_modules/.bin/${name}`;
 
 /** For everything, seconds. What has not begun by then is told as failed: a run always comes to its last line. */
 const budget = Number(process.env.BERTH_TEST_BUDGET ?? 4200);
+/** The virtual machine, when nobody asked for it: its boots, seconds; and when the whole run has to be over. */
+const boots = 480;
+const wholeRun = 1680;
 
 interface Suite {
   readonly about: string;
@@ -29,20 +32,20 @@ const suites: Readonly<Record<string, Suite>> = {
   fuzz: { about: "what reads strangers' bytes", run: () => files(['test/fuzz/*.test.ts'], 2, 300) },
   system: {
     about: 'real mounts, namespaces, cgroups, registries',
-    run: () => files(['test/system/*.test.ts'], 1, 600),
+    run: () => files(['test/system/*.test.ts'], 2, 600),
   },
   compat: {
     about: 'the docker CLI and the API, on Berth and on the reference engine',
-    run: () => files(['test/compat/*.test.ts'], 1, 900),
+    run: () => files(['test/compat/*.test.ts'], 2, 900),
   },
   vm: {
     about: 'a virtual machine with systemd, cgroup v2, AppArmor; reboots',
-    run: () => runVm({ root, seconds: 1800 }),
+    run: () =>
+      asked.includes('vm')
+        ? runVm({ root, building: 1800, boots: 1800, required: true })
+        : runVm({ root, building: boots, boots: Math.min(boots, wholeRun - process.uptime()), required: false }),
   },
 };
-
-/** Takes long without hardware virtualisation, and hundreds of MB of packages: only when it is asked for. */
-const onlyWhenNamed = new Set(['vm']);
 
 /** A tool that passes or fails as one. */
 async function command(name: string, args: readonly string[]): Promise<Outcome> {
@@ -55,10 +58,11 @@ async function files(patterns: readonly string[], concurrency: number, seconds: 
   const found = patterns.flatMap((pattern) => globSync(pattern, { cwd: root })).sort();
   const outcomes = await runFiles(found, concurrency, seconds);
   const again = found.filter((name) => outcomes.get(name)!.failed.length > 0);
-  if (again.length > 0 && again.length <= 5) {
-    // These tests share the machine with others' work: what fails only once is told by name, what fails again has failed.
+  if (again.length > 0 && again.length <= 12) {
+    // These tests share the machine with others' work and with each other: what fails only once, and not when it is alone, is
+    // told by name; what fails again has failed.
     const first = again.flatMap((name) => outcomes.get(name)!.failed).map((text) => text.replaceAll(/^/gm, '    '));
-    process.stdout.write(`${first.join('\n')}\n  once more: ${again.join(', ')}\n`);
+    process.stdout.write(`${first.join('\n')}\n  once more, alone: ${again.join(', ')}\n`);
     for (const [name, second] of await runFiles(again, 1, seconds))
       outcomes.set(name, secondTime(outcomes.get(name)!, second));
   }
@@ -120,7 +124,7 @@ const failed: string[] = [];
 const skipped: string[] = [];
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1));
 
-for (const name of asked.length > 0 ? asked : Object.keys(suites).filter((suite) => !onlyWhenNamed.has(suite))) {
+for (const name of asked.length > 0 ? asked : Object.keys(suites)) {
   const suite = suites[name]!;
   process.stdout.write(`${name}: ${suite.about}\n`);
   const from = performance.now();
