@@ -8,7 +8,7 @@ import type { Change, PathStat, RootView } from './view.ts';
 
 /** A thread has some 10 MB. Jobs share them, and a file system that hangs holds up no more than one. */
 const mostThreads = 4;
-/** Pieces of an archive that are asked for ahead. */
+/** Pieces of an archive that are asked for, or sent, ahead. */
 const ahead = 2;
 /** What is sent to a thread at a time. */
 const pieceSize = 256 * 1024;
@@ -70,10 +70,14 @@ export class FileJobs implements AsyncDisposable {
     await using session = this.#begin({ kind: 'unpack', view, path, options });
     // Its first step tells whether the place will do, before any of the archive is read.
     let step = await session.next();
+    // Reading goes on while a piece is written.
+    const sent: Promise<Step>[] = [];
     for await (const piece of inPieces(tar)) {
       if (step.done) return;
-      step = await session.next(piece);
+      sent.push(awaitedLater(session.next(piece)));
+      if (sent.length > ahead) step = await sent.shift()!;
     }
+    for (const later of sent) step = await later;
     if (!step.done) await session.next();
   }
 
@@ -186,10 +190,7 @@ class Session implements AsyncDisposable {
   async *#pieces(): AsyncGenerator<Buffer, void, void> {
     const asked: Promise<Step>[] = [];
     const ask = () => {
-      const step = this.next();
-      // Awaited in its turn, or not at all when this is left before.
-      step.catch(() => {});
-      asked.push(step);
+      asked.push(awaitedLater(this.next()));
     };
     try {
       for (let i = 0; i < ahead; i++) ask();
@@ -220,6 +221,12 @@ class Session implements AsyncDisposable {
       this.#thread.worker.postMessage(request, transfer);
     });
   }
+}
+
+/** Awaited in its turn, or not at all when an earlier one fails. */
+function awaitedLater(step: Promise<Step>): Promise<Step> {
+  step.catch(() => {});
+  return step;
 }
 
 /** Buffers of their own that can be handed over, of one size but for the last. */

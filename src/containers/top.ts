@@ -1,29 +1,28 @@
 import { execFile } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { EngineError } from '../base/errors.ts';
 import type { Room } from './room.ts';
 import { running } from './stop.ts';
+import { processTable } from './top-table.ts';
 
 export interface Processes {
   readonly Titles: readonly string[];
   readonly Processes: readonly (readonly string[])[];
 }
 
-/** By the host's ps, named by its absolute path, or from /proc where there is none. */
+/** The host's, by its absolute path: for columns that somebody asks for. */
 const ps = '/bin/ps';
 
 export async function top(room: Room, name: string, psArgs: string): Promise<Processes> {
   const { container, live } = running(room, name);
   const pids = await live.task.pids();
-  const args = psArgs.trim() === '' ? ['-ef'] : psArgs.trim().split(/\s+/);
   room.emit(container, 'top');
-  if (!existsSync(ps)) {
-    if (psArgs.trim() !== '' && psArgs.trim() !== '-ef')
-      throw new EngineError('unsupported', 'top with arguments needs ps on the host', {
-        hint: 'apt-get install procps',
-      });
-    return fromProc(pids);
-  }
+  const args = psArgs.trim() === '' ? ['-ef'] : psArgs.trim().split(/\s+/);
+  if (args.join(' ') === '-ef') return processTable(pids);
+  if (!existsSync(ps))
+    throw new EngineError('unsupported', 'top with arguments needs ps on the host', {
+      hint: 'apt-get install procps',
+    });
   return parsePs(await run(args), new Set(pids));
 }
 
@@ -54,27 +53,4 @@ export function parsePs(output: string, pids: ReadonlySet<number>): Processes {
     return [[...fields.slice(0, Titles.length - 1), fields.slice(Titles.length - 1).join(' ')]];
   });
   return { Titles, Processes };
-}
-
-function fromProc(pids: readonly number[]): Processes {
-  const Processes = pids.flatMap((pid) => {
-    try {
-      const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-      const uid = /^Uid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? '?';
-      const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replace(/\0/g, ' ').trim();
-      const name = stat.slice(stat.indexOf('(') + 1, stat.lastIndexOf(')'));
-      const seconds = Math.floor((Number(fields[11]) + Number(fields[12])) / 100);
-      return [[uid, String(pid), fields[1]!, '0', '?', '?', clock(seconds), command || `[${name}]`]];
-    } catch {
-      // It ended meanwhile.
-      return [];
-    }
-  });
-  return { Titles: ['UID', 'PID', 'PPID', 'C', 'STIME', 'TTY', 'TIME', 'CMD'], Processes };
-}
-
-function clock(seconds: number): string {
-  const two = (number: number) => String(number).padStart(2, '0');
-  return `${two(Math.floor(seconds / 3600))}:${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
 }

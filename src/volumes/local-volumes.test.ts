@@ -153,3 +153,22 @@ test('a create that cannot be recorded leaves nothing', async () => {
   await assert.rejects(volumes.create({ name: 'data' }), { kind: 'unavailable' });
   assert.equal(existsSync(join(root, 'data')), false);
 });
+
+test('the directory of a volume that held nothing is made again after a loss of power; one that held something is not', async () => {
+  const { root, volumes, open } = await fresh();
+  await volumes.create({ name: 'new' });
+  await volumes.create({ name: 'used' });
+  const from = join(root, '..', `from-${count}`);
+  mkdirSync(from);
+  writeFileSync(join(from, 'file'), 'data');
+  await volumes.fill('used', from);
+  for (const name of ['new', 'used']) rmSync(join(root, name), { recursive: true });
+  const again = await open();
+  assert.equal(statSync(join(root, 'new', '_data')).mode & 0o7777, 0o755);
+  assert.equal(statSync(join(root, 'new')).mode & 0o7777, 0o701);
+  assert.equal(existsSync(join(root, 'used')), false);
+  assert.deepEqual(
+    again.list().map(({ name }) => name),
+    ['new', 'used'],
+  );
+});

@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, chown, lstat, mkdir, readdir, rename, rm, rmdir, stat, utimes } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { KeyedQueue } from '../base/async.ts';
-import { syncDirectory } from '../base/atomic-file.ts';
 import { DiskUsage } from '../base/disk-usage.ts';
 import { codeOf, EngineError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
@@ -113,10 +112,9 @@ export class LocalVolumes implements Volumes {
         undo.defer(() => rm(join(root, id), { recursive: true, force: true }));
         // mkdir's mode goes through the umask.
         await chmod(mountpoint, 0o755);
-        await Promise.all([
-          syncDirectory(join(root, id)).then(() => syncDirectory(root)),
-          database.write([{ kind, key: id, value: volume }]),
-        ]);
+        // The record alone is synced: the directories of a volume that never held anything are made again from it, and
+        // whoever syncs a file in them syncs them too.
+        await database.write([{ kind, key: id, value: volume }]);
       } catch (error) {
         if (codeOf(error) !== 'EEXIST') throw diskError(`create volume ${id}`, error);
         await database.write([{ kind, key: id, value: volume }]);
@@ -138,18 +136,26 @@ export class LocalVolumes implements Volumes {
       if (users.length > 0)
         throw new EngineError('conflict', `remove ${name}: volume is in use - [${users.join(', ')}]`);
       const { root, database, events } = this.#deps;
-      // What is mounted there is not the volume's to delete.
-      await this.#mounts.clear(join(root, name));
+      const { mountpoint, options } = this.#get(name);
+      const empty = Object.keys(options).length === 0 && (await isEmpty(mountpoint));
+      // What is mounted there is not the volume's to delete. (Under an empty directory is nothing, and at it rmdir tells.)
+      if (!empty) await this.#mounts.clear(join(root, name));
       // The new name says that this volume goes: a start after a crash finishes it.
       const trash = join(root, `.removed-${name}`);
       await rename(join(root, name), trash).catch((error: unknown) => {
         if (codeOf(error) !== 'ENOENT') throw diskError(`remove volume ${name}`, error);
       });
       this.#volumes.delete(name);
-      await database.write([{ kind, key: name, value: undefined }]);
-      await rm(trash, { recursive: true, force: true });
+      // Not synced: after a loss of power what is left of it goes by its new name, or it is there again and empty.
+      await database.write([{ kind, key: name, value: undefined }], { durable: false });
+      if (!empty || !(await removeIfEmpty(trash))) await this.#removeTree(trash);
       events.emit({ type: 'volume', action: 'destroy', actor: { id: name, attributes: { driver: 'local' } } });
     });
+  }
+
+  async #removeTree(path: string): Promise<void> {
+    await this.#mounts.clear(path);
+    await rm(path, { recursive: true, force: true });
   }
 
   async prune(accept: (volume: Volume) => boolean, signal: AbortSignal) {
@@ -273,8 +279,12 @@ export class LocalVolumes implements Volumes {
     for (const volume of this.#volumes.values()) {
       if (volume.fill === 'moving') await this.#move(volume, undefined);
       else await rm(join(root, volume.name, '_fill'), { recursive: true, force: true });
-      if (!(await exists(volume.mountpoint)))
-        log.error('the data of a volume is missing', { volume: volume.name, path: volume.mountpoint });
+      if (await exists(volume.mountpoint)) continue;
+      // Its directories were not synced, and nothing in them: it was empty. What once held an image's files is another matter.
+      if (volume.fill === 'never' && !isMounted(volume.options)) {
+        await makeAgain(volume.mountpoint);
+        log.info('the directory of a volume that held nothing was made again', { volume: volume.name });
+      } else log.error('the data of a volume is missing', { volume: volume.name, path: volume.mountpoint });
     }
   }
 
@@ -290,10 +300,26 @@ export class LocalVolumes implements Volumes {
   }
 }
 
+async function makeAgain(mountpoint: string): Promise<void> {
+  await mkdir(dirname(mountpoint), { recursive: true, mode: 0o701 });
+  await mkdir(mountpoint, { mode: 0o755 });
+  await chmod(mountpoint, 0o755);
+}
+
 /** The folder of a create that was cut short. Whatever holds a file is somebody's. */
-async function removeIfEmpty(path: string): Promise<void> {
+async function removeIfEmpty(path: string): Promise<boolean> {
   await rmdir(join(path, '_data')).catch(() => {});
-  await rmdir(path).catch(() => {});
+  return rmdir(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function isEmpty(path: string): Promise<boolean> {
+  return readdir(path).then(
+    (entries) => entries.length === 0,
+    () => false,
+  );
 }
 
 /** Docker's words. The name becomes a folder: nothing else may come through here. */
