@@ -35,7 +35,7 @@ test('rows are those of ps -ef: names cut at eight, start by its age, terminals,
   assert.deepEqual(Titles, ['UID', 'PID', 'PPID', 'C', 'STIME', 'TTY', 'TIME', 'CMD']);
   assert.deepEqual(Processes, [
     ['root', '10', '1', '25', '12:29', '?', '00:00:15', 'sleep 1000'],
-    ['adminis+', '11', '1', '66', 'Nov22', 'pts/3', '2-00:01:01', 'sh'],
+    ['adminis+', '11', '1', '66', 'Nov22', 'pts/3', '02-00:01:01', 'sh'],
     ['42', '12', '1', '0', '12:29', '?', '00:00:00', '[a) (b] <defunct>'],
     ['root', '13', '1', '0', '2025', 'ttyS0', '00:00:00', '[kthread]'],
     ['root', '14', '1', '0', '12:29', '?', '00:00:00', 'sh -c echo??[2J'],

@@ -3,6 +3,7 @@ import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { syncDirectory } from '../base/atomic-file.ts';
 import { type Digest, Digester } from '../oci/digest.ts';
+import { WriteBack } from '../sys/sync.ts';
 import { diskError } from './errors.ts';
 import type { ReceiveOptions } from './store.ts';
 
@@ -13,6 +14,8 @@ export interface ReceiveDeps {
 }
 
 const stageSize = 1024 * 1024;
+/** The disk begins to write while the rest still comes: little is left for the sync at the end. */
+const writeBackEvery = 8 * stageSize;
 /** Its digest is not known yet: nobody can go on with such a file after a crash. */
 export const receivePrefix = 'receive-';
 
@@ -27,7 +30,11 @@ export async function receive(
     await using file = await open(path, 'wx', 0o600);
     const digester = new Digester();
     let stages = [Buffer.allocUnsafeSlow(stageSize), Buffer.allocUnsafeSlow(stageSize)] as const;
+    const writeBack = new WriteBack();
     let filled = 0;
+    /** Bytes that are in the file once `writing` is through, and those of them that the disk was told to write. */
+    let sent = 0;
+    let begun = 0;
     let writing: Promise<unknown> = Promise.resolve();
     // While one stage is written by the thread pool, the other is filled and hashed.
     const send = async () => {
@@ -36,6 +43,11 @@ export async function receive(
       await writing;
       writing = file.writeFile(bytes);
       writing.catch(() => {}); // awaited with the next stage
+      if (sent - begun >= writeBackEvery) {
+        writeBack.start(file.fd, begun, sent - begun);
+        begun = sent;
+      }
+      sent += filled;
       stages = [stages[1], stages[0]];
       filled = 0;
     };
