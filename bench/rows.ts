@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
   closeSync,
@@ -20,8 +20,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cache } from '../test/lib/engines.ts';
 import { minbaseTar } from '../test/lib/minbase.ts';
-import { benchCli } from './cli.ts';
 import type { Contestant } from './engines.ts';
+import { everydayRows } from './everyday-rows.ts';
+import { call, cli, inParallel, numbers, timed, withTalker } from './measure.ts';
 import { median } from './report.ts';
 
 export interface Row {
@@ -144,32 +145,7 @@ function debianArchive(): string {
   return archive;
 }
 
-/** Milliseconds that it took. */
-async function timed(work: () => unknown): Promise<number> {
-  const from = performance.now();
-  await work();
-  return performance.now() - from;
-}
-
-let chosenCli: string | undefined;
-
-function cli(
-  { engine }: Contestant,
-  args: readonly string[],
-  stdio: 'ignore' | ['ignore' | number, number, 'ignore'] = 'ignore',
-): void {
-  const { status, error } = spawnSync((chosenCli ??= benchCli()), args, { env: engine.env, stdio, timeout: 300_000 });
-  if (status !== 0) throw error ?? new Error(`docker ${args.join(' ')}: exit ${status}`);
-}
-
-async function call({ engine }: Contestant, method: string, path: string, body?: unknown): Promise<string> {
-  const answer = await engine.api(method, path, body);
-  if (answer.status >= 400) throw new Error(`${method} ${path}: ${answer.status} ${answer.body}`);
-  return answer.body;
-}
-
 const sleeper = { Image: 'bb:1', Cmd: ['sleep', '3600'], StopSignal: 'SIGKILL' };
-const numbers = (count: number) => Array.from({ length: count }, (_, index) => index);
 
 async function createMany(contestant: Contestant, count: number, extra: object = {}): Promise<void> {
   await inParallel(count, 8, (index) =>
@@ -185,15 +161,6 @@ const removeMany = (contestant: Contestant, count: number) =>
     8,
     async (index) => void (await contestant.engine.api('DELETE', `/containers/many${index}?force=1`)),
   );
-
-async function inParallel(count: number, width: number, work: (index: number) => Promise<unknown>): Promise<void> {
-  const left = numbers(count);
-  await Promise.all(
-    numbers(width).map(async () => {
-      for (let index = left.shift(); index !== undefined; index = left.shift()) await work(index);
-    }),
-  );
-}
 
 const runRow = (name: string, about: string, flags: readonly string[], bar: string): Row => ({
   name,
@@ -438,22 +405,7 @@ export const rows: readonly Row[] = [
     better: 'more',
     bar: '>= 5',
     rounds: 3,
-    prepare: (contestant) => {
-      if (contestant.engine.docker(['inspect', 'talker']).status !== 0)
-        contestant.engine.must(
-          'run',
-          '--name',
-          'talker',
-          '--log-opt',
-          'max-size=1g',
-          '-d',
-          'bb:1',
-          'sh',
-          '-c',
-          "yes 'the quick brown fox jumps over the lazy dog' | head -c 50000000",
-        );
-      contestant.engine.must('wait', 'talker');
-    },
+    prepare: withTalker,
     measure: async (contestant) => 50_000 / (await timed(() => cli(contestant, ['logs', 'talker']))),
   },
   {
@@ -474,6 +426,7 @@ export const rows: readonly Row[] = [
     measure: followLatency,
     clean: (contestant) => void contestant.engine.docker(['rm', '-f', 'echoer']),
   },
+  ...everydayRows,
   {
     name: 'memory-50',
     about: 'memory of everything with 50 containers (PSS)',
