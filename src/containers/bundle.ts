@@ -1,6 +1,6 @@
-import { rmSync } from 'node:fs';
 import { rmdir } from 'node:fs/promises';
 import { codeOf } from '../base/errors.ts';
+import { removeDirectory } from '../base/remove-directory.ts';
 import type { Room } from './room.ts';
 import { unmountSharedMemory } from './shared-memory.ts';
 import { unmountSubpaths } from './subpaths.ts';
@@ -16,5 +16,5 @@ export async function removeBundle(room: Room, id: string): Promise<void> {
   });
   unmountSharedMemory(room, id);
   unmountSubpaths(room, id);
-  rmSync(room.bundle(id), { recursive: true, force: true });
+  await removeDirectory(room.bundle(id));
 }

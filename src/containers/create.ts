@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { statSync } from 'node:fs';
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { hostname as hostsName } from 'node:os';
 import { join } from 'node:path';
 import { EngineError, messageOf } from '../base/errors.ts';
+import { removeDirectory } from '../base/remove-directory.ts';
 import type { Image } from '../images/images.ts';
 import { formatPlatform, hostPlatform, type Platform, platformScore } from '../oci/platform.ts';
 import type { ContainerConfig, CreateRequest, HostConfig } from '../protocol/container.ts';
@@ -113,7 +114,7 @@ export async function create(
   // without a snapshot was never acknowledged.
   const outcomes = await Promise.allSettled([
     deps.snapshots.prepare(id, image.layers).then(() => undo.defer(() => deps.snapshots.remove(id))),
-    mkdir(directory, { mode: 0o710 }).then(() => undo.defer(() => rm(directory, { recursive: true, force: true }))),
+    mkdir(directory, { mode: 0o710 }).then(() => undo.defer(() => removeDirectory(directory))),
     deps.database
       .write(
         [

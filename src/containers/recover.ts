@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { removeDirectory } from '../base/remove-directory.ts';
 import type { Endpoint } from '../networks/networks.ts';
 import type { Task, TaskExit } from '../runtime/runtime.ts';
 import { removeBundle } from './bundle.ts';
@@ -165,8 +165,7 @@ async function removeStrangers(room: Room, prepared: ReadonlySet<string>): Promi
   const strange = (id: string) => /^[0-9a-f]{64}$/.test(id) && !known(id);
   for (const id of readdirSync(deps.runDir).filter(strange)) await clearBundle(room, id);
   for (const id of [...prepared].filter(strange)) await deps.snapshots.remove(id);
-  for (const id of readdirSync(deps.root).filter(strange))
-    await rm(room.directory(id), { recursive: true, force: true });
+  for (const id of readdirSync(deps.root).filter(strange)) await removeDirectory(room.directory(id));
 }
 
 async function clearBundle(room: Room, id: string): Promise<void> {

@@ -1,6 +1,7 @@
-import { rm, rmdir, unlink } from 'node:fs/promises';
+import { rmdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EngineError } from '../base/errors.ts';
+import { removeDirectory } from '../base/remove-directory.ts';
 import { removeBundle } from './bundle.ts';
 import { cancelRestart, closePending } from './exits.ts';
 import { type ContainerRecord, isRunning } from './record.ts';
@@ -103,7 +104,7 @@ export async function sweep(room: Room, { id, volumes }: Garbage): Promise<void>
     await removeBundle(room, id);
     room.held.delete(id);
   }
-  await Promise.all([snapshots.remove(id), removeDirectory(room.directory(id), `${id}-json.log`)]);
+  await Promise.all([snapshots.remove(id), removeLogDirectory(room.directory(id), `${id}-json.log`)]);
   // Another container may have been given it by --volumes-from.
   const used = (name: string) => room.store.list().some(({ mounts }) => mounts.some((mount) => mount.Name === name));
   for (const name of volumes)
@@ -116,11 +117,11 @@ export async function sweep(room: Room, { id, volumes }: Garbage): Promise<void>
 }
 
 /** Two calls where a walk would take ten: nearly always the log is all there is. */
-async function removeDirectory(path: string, log: string): Promise<void> {
+async function removeLogDirectory(path: string, log: string): Promise<void> {
   try {
     await unlink(join(path, log)).catch(() => {});
     await rmdir(path);
   } catch {
-    await rm(path, { recursive: true, force: true });
+    await removeDirectory(path);
   }
 }

@@ -1,11 +1,12 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Semaphore } from '../base/async.ts';
 import { codeOf, EngineError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
+import { removeDirectory } from '../base/remove-directory.ts';
 import type { Process as OciProcess, Resources, Spec } from '../oci/runtime-spec.ts';
 import { Cgroups } from './cgroups.ts';
 import { type ConfiguredRuntime, type DetectedRuntime, detectRuntime } from './detect.ts';
@@ -193,8 +194,7 @@ export class OciRuntime implements Runtime {
     checkId(id);
     const { runtime, cgroupsPath } = await this.#whatRuns(task, 'exec in');
     const directory = join(this.#deps.root, 'exec', id);
-    // At once, as in RuntimeState.remove.
-    const remove = async () => rmSync(directory, { recursive: true, force: true });
+    const remove = () => removeDirectory(directory);
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     try {
       writeFileSync(join(directory, 'process.json'), processJson(sized(asked, size)), { mode: 0o600 });
@@ -298,7 +298,7 @@ export class OciRuntime implements Runtime {
 
   /** An exec session of an engine before: nobody can ask for it any more, but what it leaves is still ours to remove. */
   async #watchSession(directory: string): Promise<void> {
-    const remove = () => rm(directory, { recursive: true, force: true });
+    const remove = () => removeDirectory(directory);
     const monitor = await connectMonitor(directory);
     if (!monitor) return remove();
     this.#monitors.add(monitor);

@@ -1,9 +1,10 @@
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
+import { removeDirectory } from '../base/remove-directory.ts';
 import type { Spec } from '../oci/runtime-spec.ts';
 import type { Cgroups } from './cgroups.ts';
 import { socketName } from './monitor.ts';
@@ -62,7 +63,7 @@ export class RuntimeState {
   }): Promise<void> {
     if (cgroupsPath !== undefined) await this.#deps.cgroups.remove(cgroupsPath);
     // At once: a handful of small files take 0.2 ms, and twenty calls by way of the pool ten times that.
-    for (const name of this.#deps.names) rmSync(join(this.of(name), id), { recursive: true, force: true });
+    for (const name of this.#deps.names) await removeDirectory(join(this.of(name), id));
     if (bundle) for (const name of bundleFiles) rmSync(join(bundle, name), { force: true });
   }
 
@@ -90,9 +91,9 @@ export class RuntimeState {
     for (const exec of execs) {
       const directory = join(this.#deps.root, 'exec', exec);
       if (alive.has(exec)) sessions.push(directory);
-      else await rm(directory, { recursive: true, force: true });
+      else await removeDirectory(directory);
     }
-    await rm(join(this.#deps.root, 'probe'), { recursive: true, force: true });
+    await removeDirectory(join(this.#deps.root, 'probe'));
     return sessions;
   }
 
