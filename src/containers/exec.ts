@@ -22,11 +22,13 @@ interface Exec {
   started: boolean;
   task: Task | undefined;
   /** Ends when its start has, however that went. */
-  starting: Promise<void> | undefined;
+  readonly begun: PromiseWithResolvers<void>;
 }
 
 /** Answered for that long after the exit: clients ask for the exit code when the stream has closed. */
 const keptAfterExit = 300_000;
+/** How long a new size waits for a start. */
+const startsWithin = 10_000;
 /** From SIGHUP to SIGKILL, for an exec without its client. */
 const graceToEnd = 2000;
 
@@ -42,7 +44,7 @@ export class Execs {
   async create(name: string, request: ExecCreate): Promise<string> {
     const room = this.#room;
     const container = room.store.get(name);
-    this.#mayExec(container);
+    this.#mayExec(container, name);
     if (request.Cmd.length === 0) throw new EngineError('invalid', 'No exec command specified');
     workingDirectory(request.WorkingDir);
     parseDetachKeys(request.DetachKeys);
@@ -58,7 +60,7 @@ export class Execs {
       exitCode: null,
       pid: 0,
     };
-    this.#execs.set(id, { state, started: false, task: undefined, starting: undefined });
+    this.#execs.set(id, { state, started: false, task: undefined, begun: Promise.withResolvers() });
     room.emit(container, `exec_create: ${commandText(request.Cmd)}`, { execID: id });
     return id;
   }
@@ -66,17 +68,23 @@ export class Execs {
   async start(id: string, { detach, size, client }: ExecStart): Promise<AttachStream | undefined> {
     const exec = this.#get(id);
     const { request } = exec.state;
+    const isFirst = !exec.started;
     try {
       return await this.#start(exec, { detach, size, client });
     } catch (error) {
-      if (error instanceof EngineError && 'exitCode' in error && (error.exitCode === 126 || error.exitCode === 127))
-        exec.state = { ...exec.state, exitCode: error.exitCode };
-      else if (!exec.task) exec.state = { ...exec.state, exitCode: 126 };
-      this.#forgetLater(id);
+      // A second start says nothing about the process of the first.
+      if (isFirst) {
+        const code = error instanceof EngineError && 'exitCode' in error ? error.exitCode : undefined;
+        if (code === 126 || code === 127) exec.state = { ...exec.state, exitCode: code };
+        else if (!exec.task) exec.state = { ...exec.state, exitCode: 126 };
+        this.#forgetLater(id);
+      }
       client?.through();
       // The client's connection is a stream by now: it hears there, and of a detached one by the status.
       if (detach) throw error;
       return textStream(`${messageOf(error)}\r\n`, request.Tty);
+    } finally {
+      if (isFirst) exec.begun.resolve();
     }
   }
 
@@ -84,10 +92,20 @@ export class Execs {
     return this.#get(id).state;
   }
 
+  /** Clients send the size of their terminal beside the start: it waits until the terminal is there. */
   async resize(id: string, size: TerminalSize): Promise<void> {
-    const { task, state } = this.#get(id);
-    if (!task || !state.running) throw new EngineError('conflict', `exec ${id} is not running`);
-    await task.resize(size);
+    const exec = this.#get(id);
+    this.#mayExec(this.#room.store.get(exec.state.containerId));
+    const late = new AbortController();
+    const waited = await Promise.race([
+      exec.begun.promise.then(() => true),
+      sleep(startsWithin, false, { ref: false, signal: late.signal }).catch(() => false),
+    ]);
+    late.abort();
+    if (!waited) throw new EngineError('internal', 'timeout waiting for exec session ready');
+    if (!exec.task) throw new EngineError('invalid', 'exec process is not started');
+    if (!exec.state.running) throw new EngineError('not-found', `NotFound: process does not exist ${id}: not found`);
+    await exec.task.resize(size);
   }
 
   /** Those of a container that have not ended, the ones that were not started yet too. */
@@ -101,7 +119,7 @@ export class Execs {
     const exec = this.#get(id);
     const signal = parseSignal(text);
     // Its process may run already while its start is still to be told.
-    await exec.starting;
+    if (exec.started) await exec.begun.promise;
     const { task, state } = exec;
     const live = this.#room.live.get(state.containerId);
     if (!task || !state.running || !live) throw new EngineError('conflict', `exec ${id} is not running`);
@@ -134,9 +152,13 @@ export class Execs {
   ): Promise<AttachStream | undefined> {
     const room = this.#room;
     const { id, containerId, request } = exec.state;
-    if (exec.started) throw new EngineError('conflict', `exec command ${id} has already run`);
     const container = room.store.get(containerId);
     this.#mayExec(container);
+    if (exec.started)
+      throw new EngineError(
+        'conflict',
+        `exec command ${id} ${exec.state.exitCode === null ? 'is already running' : 'has already run'}`,
+      );
     const { live } = running(room, containerId);
     exec.started = true;
     const [rows, columns] = request.ConsoleSize ?? [0, 0];
@@ -154,8 +176,6 @@ export class Execs {
           client: request.Tty ? undefined : client,
         })
       : undefined;
-    const begun = Promise.withResolvers<void>();
-    exec.starting = begun.promise;
     const task = await room.deps.runtime
       .exec(live.task, {
         id,
@@ -166,12 +186,10 @@ export class Execs {
       })
       .catch((error: unknown) => {
         // It ended, and its exit is still to be told.
-        begun.resolve();
         throw error instanceof EngineError && error.kind === 'conflict' ? notRunning(container.id) : error;
       });
     exec.task = task;
     exec.state = { ...exec.state, running: true, pid: task.pid };
-    begun.resolve();
     room.emit(container, `exec_start: ${commandText(request.Cmd)}`, { execID: id });
     void task.exited.then((exit) => {
       exec.state = { ...exec.state, running: false, exitCode: exit.code, pid: 0 };
@@ -185,11 +203,11 @@ export class Execs {
     return point;
   }
 
-  #mayExec({ id, state }: ContainerRecord): void {
+  #mayExec({ id, state }: ContainerRecord, name = id): void {
     if (state.status === 'paused')
-      throw new EngineError('conflict', `container ${id} is paused, unpause the container before exec`);
+      throw new EngineError('conflict', `Container ${name} is paused, unpause the container before exec`);
     if (state.status === 'restarting')
-      throw new EngineError('conflict', `container ${id} is restarting, wait until the container is running`);
+      throw new EngineError('conflict', `Container ${id} is restarting, wait until the container is running`);
     if (!this.#room.live.has(id)) throw notRunning(id);
   }
 

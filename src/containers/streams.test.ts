@@ -199,6 +199,58 @@ test('exec: what it is, its exit code by the end of its stream, and its refusals
   });
 });
 
+test('exec: a new size waits for the start; a second start says nothing about the first', async () => {
+  await using engine = await fakeEngine();
+  const { containers, runtime } = engine;
+  await containers.create('web', request({}), undefined);
+  await containers.start('web');
+  const asked = {
+    Cmd: ['sh'],
+    AttachStdin: false,
+    AttachStdout: true,
+    AttachStderr: true,
+    Tty: true,
+    Detach: false,
+    DetachKeys: '',
+    Env: [],
+    User: '',
+    WorkingDir: '',
+    Privileged: false,
+    ConsoleSize: undefined,
+  };
+  const options = { detach: true, tty: true, size: undefined };
+  const gate = Promise.withResolvers<void>();
+  const make = runtime.exec.bind(runtime);
+  runtime.exec = async (...given) => {
+    await gate.promise;
+    return make(...given);
+  };
+  const exec = await containers.execCreate('web', asked);
+  const size = { rows: 10, columns: 20 };
+  const sized = containers.execResize(exec, size);
+  const started = containers.execStart(exec, options);
+  await assert.rejects(containers.execStart(exec, options), { kind: 'conflict', message: /is already running$/ });
+  assert.equal(containers.execInspect(exec).exitCode, null);
+  gate.resolve();
+  await Promise.all([sized, started]);
+  assert.deepEqual(runtime.tasks.get(exec)!.sizes, [size]);
+  runtime.tasks.get(exec)!.end(0);
+  await runtime.tasks.get(exec)!.exited;
+  await assert.rejects(containers.execStart(exec, options), { kind: 'conflict', message: /has already run$/ });
+  await assert.rejects(containers.execResize(exec, size), {
+    kind: 'not-found',
+    message: /^NotFound: process does not/,
+  });
+
+  runtime.failExec = () => Object.assign(new EngineError('invalid', 'no'), { exitCode: 127 });
+  const missing = await containers.execCreate('web', asked);
+  await assert.rejects(containers.execStart(missing, options));
+  await assert.rejects(containers.execResize(missing, size), {
+    kind: 'invalid',
+    message: 'exec process is not started',
+  });
+});
+
 test('exec: those that run are listed; a signal goes to one by its number; the end of its client hangs it up', async () => {
   await using engine = await fakeEngine();
   const { containers, runtime } = engine;

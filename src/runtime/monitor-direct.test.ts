@@ -95,6 +95,28 @@ test('a client goes on although the engine has died, and hears the end', async (
   assert.equal((await read(socket)).stdout.toString(), 'one two');
 });
 
+test('of a start that failed a client hears from the engine alone, also when that lets go of the link first', async () => {
+  const { socket, request, leave } = client();
+  const directory = mkdtempSync(join(place, 'c-'));
+  const { monitor, attached } = startMonitor({
+    path,
+    directory,
+    options: { id: 'x', pid: 'pid', exit: 1, stdin: 'once' },
+    command: ['/bin/sh', '-c', 'sleep 0.2; echo no such program >&2; exit 1'],
+    attach: [request],
+  });
+  attached[0]!.destroy();
+  await assert.rejects(monitor.started, /no such program/);
+  await monitor.ended;
+  await sleep(50);
+  const got: Buffer[] = [];
+  socket.on('data', (chunk: Buffer) => got.push(chunk));
+  await sleep(50);
+  assert.deepEqual([got.length, socket.readableEnded], [0, false]);
+  leave();
+  await once(socket, 'end');
+});
+
 test('a client that vanishes ends its stdin, and the engine hears of both', async () => {
   const { socket, request, leave } = client();
   const { monitor, attached } = run('cat; sleep 0.2; exit 4', { attach: [request] });

@@ -100,7 +100,7 @@ static int output[2] = {-1, -1}; /* a terminal's master is output[0] and input *
 static int held[2] = {-1, -1};   /* output on its way to a client without a copy of it here */
 static int stdin_full, no_splice;
 static pid_t runtime_pid, pid;
-static int exit_code, oom_killed, told;
+static int exit_code, oom_killed, told, failed; /* failed: it was never started */
 static char started_at[40], exited_at[40], ticks[24];
 static int64_t exited_ms, last_output_ms;
 
@@ -705,7 +705,7 @@ static void runtime_ended(int status) {
   if (pid <= 1 || (option.tty && input < 0)) {
     tell_failure(status);
     state = DONE;
-    told = 1;
+    told = failed = 1;
     shut(&output[0]);
     shut(&output[1]);
     return;
@@ -1113,8 +1113,11 @@ static int finish_clients(void) {
       continue;
     }
     if (c->kind == CONTROL && !c->out_dead) continue;
-    /* A client's own connection is ended by the engine, which may have to know the exit first. */
-    if (c->kind == STREAM && !c->out_dead && (c->link < 0 || is_hung(c->link))) shutdown(c->fd, SHUT_WR);
+    /*
+     * A client's own connection is ended by the engine, which may have to know the exit first. After a start that failed the
+     * engine lets go of the link at once, and has yet to tell the client why.
+     */
+    if (c->kind == STREAM && !c->out_dead && (c->link < 0 || (!failed && is_hung(c->link)))) shutdown(c->fd, SHUT_WR);
     client_drop(i);
   }
   return left;
