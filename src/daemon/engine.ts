@@ -16,6 +16,7 @@ import { buildMonitor } from '../runtime/build-monitor.ts';
 import { OciRuntime } from '../runtime/oci-runtime.ts';
 import { ensureAppArmorProfile } from '../runtime/spec/apparmor.ts';
 import { readMachine } from '../runtime/spec/machine.ts';
+import { makeFoundation } from '../snapshots/foundation.ts';
 import { chooseSnapshotter } from '../snapshots/probe.ts';
 import { SqliteDatabase } from '../state/sqlite-database.ts';
 import { LocalVolumes } from '../volumes/local-volumes.ts';
@@ -54,7 +55,10 @@ export async function openEngine(config: Config, log: Log) {
   const database = opened.use(await SqliteDatabase.open({ path: join(root, 'engine.db') }));
   const id = await engineId(database);
   const content = new FileContentStore({ root: join(root, 'content'), log });
-  const snapshots = opened.use(chooseSnapshotter({ root: join(root, 'snapshots'), log, prefer: config.snapshotter }));
+  const foundation = makeFoundation(join(root, 'snapshots', 'foundation'));
+  const snapshots = opened.use(
+    chooseSnapshotter({ root: join(root, 'snapshots'), foundation, log, prefer: config.snapshotter }),
+  );
 
   const registry = opened.use(
     new HttpRegistry({

@@ -34,6 +34,8 @@ export interface LayerTrees extends AsyncDisposable {
 
 export interface LayeredSnapshotterDeps {
   readonly root: string;
+  /** A directory that lies below the layers of every snapshot, and of none of its views. */
+  readonly foundation?: string | undefined;
   readonly log: Log;
   readonly calls: MountCalls;
   readonly mountOverlay: (calls: MountCalls, mount: OverlayMount) => void;
@@ -60,6 +62,7 @@ export abstract class LayeredSnapshotter implements Snapshotter {
   protected readonly root: string;
   protected readonly calls: MountCalls;
   protected readonly log: Log;
+  readonly #foundation: readonly string[];
   readonly #mountOverlay: LayeredSnapshotterDeps['mountOverlay'];
   readonly #detachedOverlay: LayeredSnapshotterDeps['detachedOverlay'];
   protected readonly store: LayerStore;
@@ -74,12 +77,13 @@ export abstract class LayeredSnapshotter implements Snapshotter {
   /** The unmount of an overlay syncs the file system below it: on Node's few threads it must not push out all else. */
   readonly #unmounting = new Semaphore(2);
 
-  constructor({ root, log, calls, mountOverlay, detachedOverlay }: LayeredSnapshotterDeps) {
+  constructor({ root, foundation, log, calls, mountOverlay, detachedOverlay }: LayeredSnapshotterDeps) {
     mkdirSync(root, { recursive: true, mode: 0o700 });
     // The kernel shows mount points by their real path.
     this.root = realpathSync(root);
     this.log = log;
     this.calls = calls;
+    this.#foundation = foundation === undefined ? [] : [foundation];
     this.#mountOverlay = mountOverlay;
     this.#detachedOverlay = detachedOverlay;
     for (const name of ['layers', 'staging', 'containers', 'trash', ...mounting, 'empty']) {
@@ -144,8 +148,7 @@ export abstract class LayeredSnapshotter implements Snapshotter {
       if (opened) {
         this.calls.attach(opened.mounts.at(-1)!, target);
         opened.attached = true;
-      } else
-        this.#overlay({ lower, upper: join(directory, 'upper'), work: join(directory, 'work'), target, label }, key);
+      } else this.#overlay({ ...this.#writableMount(directory, lower), target, label }, key);
     } catch (error) {
       this.#release(layers);
       throw error;
@@ -321,7 +324,7 @@ export abstract class LayeredSnapshotter implements Snapshotter {
       const target = [...this.#mounted].find(([, mounted]) => mounted.key === key)?.[0];
       const mount =
         target === undefined
-          ? this.#detached({ lower, upper: join(directory, 'upper'), work: join(directory, 'work'), label }, key)
+          ? this.#detached({ ...this.#writableMount(directory, lower), label }, key)
           : this.calls.cloneDetached(target);
       const opened: Opened = { users: 0, layers, mounts: [mount], attached: false };
       this.#opened.set(key, opened);
@@ -330,6 +333,14 @@ export abstract class LayeredSnapshotter implements Snapshotter {
       this.#releaseViewed(layers);
       throw error;
     }
+  }
+
+  #writableMount(directory: string, lower: readonly string[]): Pick<OverlayMount, 'lower' | 'upper' | 'work'> {
+    return {
+      lower: [...lower, ...this.#foundation],
+      upper: join(directory, 'upper'),
+      work: join(directory, 'work'),
+    };
   }
 
   /** Once, whoever comes first: the last that had it open, or the end of the engine. */

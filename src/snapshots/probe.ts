@@ -10,6 +10,8 @@ import type { Snapshotter } from './snapshotter.ts';
 
 export interface ChooseSnapshotterDeps {
   readonly root: string;
+  /** What lies below every container's image (foundation.ts); undefined: nothing. */
+  readonly foundation?: string;
   readonly log: Log;
   /** From the configuration. `auto` takes EROFS where the kernel mounts it. */
   readonly prefer: 'auto' | 'erofs' | 'overlay';
@@ -36,7 +38,7 @@ export function probeStorage(root: string): StorageSupport {
 }
 
 /** The snapshotter for this machine. Throws `unsupported` when none works, or when the one that was asked for does not. */
-export function chooseSnapshotter({ root, log, prefer }: ChooseSnapshotterDeps): Snapshotter {
+export function chooseSnapshotter({ root, foundation, log, prefer }: ChooseSnapshotterDeps): Snapshotter {
   const { erofs, overlay } = probeStorage(root);
   if (!overlay.works) {
     throw new EngineError('unsupported', `overlay does not work on ${root}: ${overlay.why}`, {
@@ -45,6 +47,7 @@ export function chooseSnapshotter({ root, log, prefer }: ChooseSnapshotterDeps):
   }
   const deps = {
     root,
+    foundation,
     log,
     calls: new MountCalls(),
     mountOverlay: overlay.lowerdirPlus ? mountOverlay : mountOverlayByDescriptors,

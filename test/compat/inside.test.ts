@@ -38,6 +38,24 @@ onBothEngines('inside a container', { runtimes: ['crun'] }, ({ same }) => {
     assert.equal(statSync(join(engine.dir, 'new')).mode & 0o777, 0o755);
   });
 
+  same('/.dockerenv and /etc/mtab are in every container, in no difference and no commit', (engine) => {
+    const look = 'ls -l /.dockerenv | cut -c1-10; stat -c %s /.dockerenv; readlink /etc/mtab; grep -c " / " /etc/mtab';
+    const seen = '-rwxr-xr-x\n0\n/proc/mounts\n1';
+    for (const flags of [[], ['--read-only'], ['--privileged'], ['-u', '1000']]) sees(engine, flags, look, seen);
+    engine.must('run', '--name', 'idle', 'bb:1', 'true');
+    assert.equal(engine.must('diff', 'idle'), '');
+    assert.match(engine.docker(['cp', 'idle:/.dockerenv', '-']).stdout, /\.dockerenv\0/);
+    engine.must('commit', 'idle', 'idle:1');
+    engine.must('run', '--name', 'again', 'idle:1', 'sh', '-c', look);
+    assert.equal(engine.must('logs', 'again'), seen);
+    assert.equal(engine.must('diff', 'again'), '');
+    engine.must('run', '--name', 'less', 'bb:1', 'sh', '-c', 'rm /.dockerenv /etc/mtab; ls -A / /etc');
+    assert.doesNotMatch(engine.must('logs', 'less'), /dockerenv|mtab/);
+    engine.must('restart', 'less');
+    engine.must('wait', 'less');
+    assert.doesNotMatch(engine.must('logs', 'less'), /dockerenv|mtab/);
+  });
+
   same('a single file is bound to a place that was not there, to be written or not', (engine) => {
     const file = join(engine.dir, 'file');
     writeFileSync(file, 'hi\n');
