@@ -1,4 +1,5 @@
 import { EngineError } from '../base/errors.ts';
+import { onlyConfiguration } from '../networks/config-only.ts';
 import type { NetworkRequest } from '../networks/definition.ts';
 import type { EndpointSettings } from '../protocol/container.ts';
 import { endpoint } from '../protocol/create-fields.ts';
@@ -32,13 +33,10 @@ const createFields = object('CreateRequest', {
 export function readNetworkRequest(body: unknown): NetworkRequest {
   const fields = createFields(body) ?? {};
   const { IPAM = {} } = fields;
+  if (fields.ConfigOnly && (fields.Scope || fields.Ingress)) throw onlyConfiguration();
   if (fields.Scope === 'swarm')
     throw new EngineError('forbidden', 'cannot create a swarm scoped network when swarm is not active');
   if (fields.Ingress) throw new EngineError('forbidden', 'Ingress network can only be global scope network');
-  if (fields.ConfigOnly)
-    throw new EngineError('unsupported', 'Berth does not do networks that only hold a configuration');
-  if (fields.ConfigFrom?.Network)
-    throw new EngineError('not-found', `configuration network "${fields.ConfigFrom.Network}" does not exist`);
   return {
     name: fields.Name ?? '',
     driver: fields.Driver ?? '',
@@ -58,6 +56,8 @@ export function readNetworkRequest(body: unknown): NetworkRequest {
         ...(config?.AuxiliaryAddresses && { auxiliaryAddresses: config.AuxiliaryAddresses }),
       })),
     },
+    ...(fields.ConfigOnly && { configOnly: true }),
+    ...(fields.ConfigFrom?.Network && { configFrom: fields.ConfigFrom.Network }),
   };
 }
 

@@ -20,6 +20,10 @@ const kind = 'network';
 export class DefinedNetworks {
   readonly #deps: DefinedNetworksDeps;
   readonly #networks = new Map<string, BridgeNetwork>();
+  /** Those that only hold a configuration. */
+  readonly #configurations = new Map<string, NetworkDefinition>();
+  /** They are being removed: nobody finds them any more, and what they have is not anybody else's yet. */
+  readonly #leaving = new Set<NetworkDefinition>();
 
   private constructor(deps: DefinedNetworksDeps) {
     this.#deps = deps;
@@ -30,7 +34,8 @@ export class DefinedNetworks {
     const networks = new DefinedNetworks(deps);
     const records = [...(await deps.database.load(kind)).values()] as NetworkDefinition[];
     for (const definition of records.toSorted((a, b) => (a.created < b.created ? -1 : 1)))
-      networks.#networks.set(definition.id, new BridgeNetwork(definition, deps));
+      if (definition.configOnly) networks.#configurations.set(definition.id, definition);
+      else networks.#networks.set(definition.id, new BridgeNetwork(definition, deps));
     networks.#checkDefault();
     return networks;
   }
@@ -61,40 +66,65 @@ export class DefinedNetworks {
     return this.all.slice(1);
   }
 
+  get configurations(): readonly NetworkDefinition[] {
+    return [...this.#configurations.values()];
+  }
+
   byId(id: string): BridgeNetwork | undefined {
     return this.#networks.get(id);
   }
 
-  /** The name and the subnets are this one's from now on, in memory; `save` makes it durable. */
-  define(request: NetworkRequest): BridgeNetwork {
-    const networks = this.all.map(({ definition }) => definition);
+  /**
+   * The name and the subnets are this one's from now on, in memory; `save` makes it durable. Only the definition where it
+   * only holds a configuration.
+   */
+  define(request: NetworkRequest): { readonly definition: NetworkDefinition; readonly network?: BridgeNetwork } {
+    const networks = [...this.all.map(({ definition }) => definition), ...this.#leaving];
     const definition = define(request, {
       networks,
+      configurations: this.configurations,
       pool: () => this.#freePool(networks),
       pool6: () => this.#freePool6(networks),
       interfaces: interfaceNames,
     });
+    if (definition.configOnly) {
+      this.#configurations.set(definition.id, definition);
+      return { definition };
+    }
     const network = new BridgeNetwork(definition, this.#deps);
     network.made = false;
     this.#networks.set(definition.id, network);
-    return network;
+    return { definition, network };
   }
 
-  async save({ definition }: BridgeNetwork): Promise<void> {
+  async save(definition: NetworkDefinition): Promise<void> {
     await this.#deps.database.write([{ kind, key: definition.id, value: definition }]);
   }
 
-  /** Nobody finds it from now on. */
-  hide({ definition }: BridgeNetwork): void {
+  /** Nobody finds it from now on; its name, subnets and bridge stay taken until `forget`. */
+  hide(definition: NetworkDefinition): void {
     this.#networks.delete(definition.id);
+    this.#configurations.delete(definition.id);
+    this.#leaving.add(definition);
   }
 
   unhide(network: BridgeNetwork): void {
+    this.#leaving.delete(network.definition);
     this.#networks.set(network.definition.id, network);
   }
 
-  async delete({ definition }: BridgeNetwork): Promise<void> {
-    await this.#deps.database.write([{ kind, key: definition.id, value: undefined }]);
+  unhideConfiguration(definition: NetworkDefinition): void {
+    this.#leaving.delete(definition);
+    this.#configurations.set(definition.id, definition);
+  }
+
+  /** What it had is free. */
+  forget(definition: NetworkDefinition): void {
+    this.#leaving.delete(definition);
+  }
+
+  async delete({ id }: NetworkDefinition): Promise<void> {
+    await this.#deps.database.write([{ kind, key: id, value: undefined }]);
   }
 
   #freePool(networks: readonly NetworkDefinition[]): Subnet {

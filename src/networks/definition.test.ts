@@ -8,6 +8,7 @@ import { checkJoin } from './join-check.ts';
 
 const around: Surroundings = {
   networks: [{ id: 'd', name: 'other', bridge: 'berth0', configs: [{ subnet: '172.29.0.0/16' }] }],
+  configurations: [],
   pool: () => parseSubnet('172.30.0.0/16'),
   pool6: () => parseSubnet6('fd12:3456:789a::/64')!,
   interfaces: () => ['lo', 'br9'],

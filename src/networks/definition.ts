@@ -3,6 +3,7 @@ import { isIP, isIPv4 } from 'node:net';
 import { EngineError } from '../base/errors.ts';
 import { contains, formatSubnet, overlap, parseAddress, parseBlock4, parseSubnet, type Subnet } from './addresses.ts';
 import { contains6, formatSubnet6, overlap6, parseAddress6, parseSubnet6, type Subnet6 } from './addresses6.ts';
+import { checkConfiguration, withConfiguration } from './config-only.ts';
 
 export interface IpamConfig {
   readonly subnet: string;
@@ -26,6 +27,10 @@ export interface NetworkRequest {
     readonly options: Readonly<Record<string, string>> | undefined;
     readonly configs: readonly IpamConfig[];
   };
+  /** It holds a configuration for others and is none itself. */
+  readonly configOnly?: boolean;
+  /** The name of the one that it is made of. */
+  readonly configFrom?: string;
 }
 
 /** The record of a network that somebody made. Subnets are chosen: running containers have addresses in them. */
@@ -45,6 +50,8 @@ export interface NetworkDefinition extends Omit<NetworkRequest, 'ipam'> {
 /** What else there is, for a definition to stand beside. */
 export interface Surroundings {
   readonly networks: readonly Pick<NetworkDefinition, 'id' | 'name' | 'bridge' | 'configs'>[];
+  /** Those that only hold a configuration. */
+  readonly configurations: readonly NetworkDefinition[];
   /** A subnet in which nothing of this host and no other network lies. */
   readonly pool: () => Subnet;
   readonly pool6: () => Subnet6;
@@ -55,20 +62,25 @@ const invalid = (message: string) => new EngineError('invalid', message);
 const forbidden = (message: string) => new EngineError('forbidden', message);
 
 /** The definition of a new network, complete, or the refusal in Docker's words. */
-export function define(request: NetworkRequest, around: Surroundings): NetworkDefinition {
-  const { name, driver, ipv4, ipv6 } = request;
+export function define(asked: NetworkRequest, around: Surroundings): NetworkDefinition {
+  const { name } = asked;
   if (name.trim() === '') throw invalid('invalid name: name is empty');
   if (['bridge', 'host', 'none', 'default'].includes(name))
     throw forbidden(`operation is not permitted on predefined ${name} network `);
-  checkIpam(request.ipam.configs, ipv6);
-  if (!ipv4 && !ipv6) throw invalid('IPv4 or IPv6 must be enabled');
-  if (around.networks.some((network) => network.name === name))
+  checkIpam(asked.ipam.configs, asked.ipv6);
+  if (!asked.ipv4 && !asked.ipv6 && !asked.configOnly && !asked.configFrom)
+    throw invalid('IPv4 or IPv6 must be enabled');
+  if ([...around.networks, ...around.configurations].some((network) => network.name === name))
     throw new EngineError('conflict', `network with name ${name} already exists`);
+  if (asked.configOnly) return defineConfiguration(asked);
+  const request = withConfiguration(asked, around.configurations);
+  const { driver, ipv4, ipv6 } = request;
+  if (!ipv4 && !ipv6) throw invalid('IPv4 or IPv6 must be enabled');
   checkDriver(driver);
   if (!['', 'default'].includes(request.ipam.driver))
     throw new EngineError('not-found', `plugin "${request.ipam.driver}" not found`);
   readBridgeOptions(request.options);
-  const id = randomBytes(32).toString('hex');
+  const id = newId();
   const bridge = request.options[bridgeNameOption] || `bn-${id.slice(0, 12)}`;
   checkBridgeName(id, bridge, around);
 
@@ -89,7 +101,7 @@ export function define(request: NetworkRequest, around: Surroundings): NetworkDe
     ...rest,
     driver: 'bridge',
     id,
-    created: new Date().toISOString().replace('Z', '000000Z'),
+    created: now(),
     ipamOptions: ipam.options,
     configs: [...given, ...chosen],
     chosenSubnets: has,
@@ -97,6 +109,26 @@ export function define(request: NetworkRequest, around: Surroundings): NetworkDe
     ownsBridge: !around.interfaces().includes(bridge),
   };
 }
+
+/** Shown as Docker shows it: with the driver `null`, whatever was asked for. Its options are read by who uses it. */
+function defineConfiguration(request: NetworkRequest): NetworkDefinition {
+  checkConfiguration(request);
+  const { ipam, ...rest } = request;
+  return {
+    ...rest,
+    driver: 'null',
+    id: newId(),
+    created: now(),
+    ipamOptions: ipam.options,
+    configs: ipam.configs,
+    chosenSubnets: { ipv4: false, ipv6: false },
+    bridge: '',
+    ownsBridge: false,
+  };
+}
+
+const newId = () => randomBytes(32).toString('hex');
+const now = () => new Date().toISOString().replace('Z', '000000Z');
 
 export const isV4 = (subnet: string) => !subnet.includes(':');
 

@@ -22,7 +22,7 @@ export class Directory {
   get(nameOrId: string): NetworkInfo {
     const wanted = nameOrId === 'default' || nameOrId === '' ? 'bridge' : nameOrId;
     const { defined, endpoints } = this.#deps;
-    const all = [...defined.all.map(({ definition }) => definition), ...this.#others];
+    const all = [...defined.all.map(({ definition }) => definition), ...defined.configurations, ...this.#others];
     const named = all.find(({ id }) => id === wanted) ?? all.find(({ name }) => name === wanted);
     const prefixed = named || !/^[0-9a-f]+$/.test(wanted) ? [] : all.filter(({ id }) => id.startsWith(wanted));
     if (prefixed.length > 1)
@@ -32,6 +32,8 @@ export class Directory {
       );
     const found = named ?? prefixed[0];
     if (!found) throw new EngineError('not-found', `network ${nameOrId} not found`);
+    const configuration = defined.configurations.find(({ id }) => id === found.id);
+    if (configuration) return describe(configuration, []);
     const network = defined.byId(found.id);
     if (!network) return this.#others.find(({ id }) => id === found.id)!;
     const members = endpoints().filter(({ networkId }) => networkId === found.id);
@@ -43,12 +45,14 @@ export class Directory {
     const [standard, ...own] = this.#deps.defined.all.map(({ definition }) =>
       describe(definition, endpoints.get(definition.id) ?? []),
     );
-    return [standard!, ...this.#others, ...own];
+    const configurations = this.#deps.defined.configurations.map((definition) => describe(definition, []));
+    return [standard!, ...this.#others, ...configurations, ...own];
   }
 
   /** One that containers can have a place in. */
   bridgeOf(nameOrId: string): BridgeNetwork {
-    const { id, name } = this.get(nameOrId);
+    const { id, name, configOnly } = this.get(nameOrId);
+    if (configOnly) throw new EngineError('forbidden', 'cannot create endpoint on configuration-only network');
     const network = this.#deps.defined.byId(id);
     if (!network) throw new EngineError('invalid', `network ${name} is not a bridge: it has no endpoints`);
     return network;

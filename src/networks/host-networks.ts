@@ -195,6 +195,8 @@ export class HostNetworks implements Networks {
   }
 
   check(request: JoinRequest): void {
+    // Whether it only holds a configuration is seen when somebody joins it.
+    if (this.#directory.get(request.network).configOnly) return;
     checkJoin(this.#directory.bridgeOf(request.network), request);
   }
 

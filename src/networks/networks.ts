@@ -102,6 +102,10 @@ export interface NetworkInfo {
   readonly ipv6: boolean;
   readonly labels: Readonly<Record<string, string>>;
   readonly options: Readonly<Record<string, string>>;
+  /** It holds a configuration for others: no container is ever in it. */
+  readonly configOnly?: boolean;
+  /** The name of the network that its configuration came from. */
+  readonly configFrom?: string;
   readonly endpoints: readonly Endpoint[];
 }
 

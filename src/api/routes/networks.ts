@@ -94,18 +94,21 @@ function toWire(network: NetworkInfo, version: number) {
     IPAM: {
       Driver: 'default',
       Options: network.ipamOptions ?? null,
-      Config: network.subnets.map(({ subnet, ipRange, gateway, auxiliaryAddresses }) => ({
-        Subnet: subnet,
-        ...(ipRange !== undefined && { IPRange: ipRange }),
-        ...(gateway !== undefined && { Gateway: gateway }),
-        ...(auxiliaryAddresses && { AuxiliaryAddresses: auxiliaryAddresses }),
-      })),
+      Config:
+        network.configOnly && network.subnets.length === 0
+          ? null
+          : network.subnets.map(({ subnet, ipRange, gateway, auxiliaryAddresses }) => ({
+              Subnet: subnet,
+              ...(ipRange !== undefined && { IPRange: ipRange }),
+              ...(gateway !== undefined && { Gateway: gateway }),
+              ...(auxiliaryAddresses && { AuxiliaryAddresses: auxiliaryAddresses }),
+            })),
     },
     Internal: network.internal,
     Attachable: network.attachable,
     Ingress: false,
-    ConfigFrom: { Network: '' },
-    ConfigOnly: false,
+    ConfigFrom: { Network: network.configFrom ?? '' },
+    ConfigOnly: network.configOnly ?? false,
     Containers: {},
     Options: network.options,
     Labels: network.labels,
