@@ -49,7 +49,11 @@ export async function create(
   const merged = mergeConfig(request.config, image.config.config ?? {});
   const { hostConfig, warnings } = checkRequest(room, merged, request.hostConfig);
   const config = { ...merged, Hostname: merged.Hostname || defaultHostname(hostConfig, id) };
-  logAttributes({ id, name: wanted, image: image.id, path: '', args: [], config, hostConfig });
+  const [path, ...args] = commandOf(config) as [string, ...string[]];
+  const log = hostConfig.LogConfig.Type === 'none' ? '' : join(room.directory(id), `${id}-json.log`);
+  const born = now();
+  const described = { id, name: wanted, created: born, image: image.id, path, args, config, hostConfig };
+  logAttributes({ ...described, files: { log } });
   const plan = planMounts(config, hostConfig, inheritedMounts(room, hostConfig));
   for (const mount of plan.planned) checkSource(mount);
   checkNetwork(room, config, hostConfig, request);
@@ -71,7 +75,6 @@ export async function create(
   for (const mount of planned) mounts.push(await makeMount(room, undo, mount, image));
   const directory = room.directory(id);
   const bundle = room.bundle(id);
-  const [path, ...args] = commandOf(config) as [string, ...string[]];
   const security = parseSecurityOptions(hostConfig.SecurityOpt ?? []);
   const labels = deps.machine.selinux
     ? selinuxLabels(labelOptions(security.labels, hostConfig, (other) => donor(store, other).processLabel))
@@ -80,7 +83,7 @@ export async function create(
   const record: ContainerRecord = {
     id,
     name,
-    created: now(),
+    created: born,
     image: image.id,
     imageManifest,
     platform: {
@@ -99,7 +102,7 @@ export async function create(
     attached: [],
     mounts: mounts.map(({ point }) => point),
     files: {
-      log: hostConfig.LogConfig.Type === 'none' ? '' : join(directory, `${id}-json.log`),
+      log,
       hosts: join(bundle, 'hosts'),
       hostname: join(bundle, 'hostname'),
       resolvConf: join(bundle, 'resolv.conf'),

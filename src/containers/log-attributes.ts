@@ -1,9 +1,5 @@
-import { hostname } from 'node:os';
 import { EngineError } from '../base/errors.ts';
-import { parseTag, type TagField } from '../protocol/log-options.ts';
-import type { ContainerRecord } from './record.ts';
-
-type Described = Pick<ContainerRecord, 'id' | 'name' | 'image' | 'path' | 'args' | 'config' | 'hostConfig'>;
+import { type Described, tagOf } from './log-tag.ts';
 
 /** What the monitor has room for beside a line. */
 const most = 16 * 1024;
@@ -33,30 +29,12 @@ export function logAttributes(container: Described): Readonly<Record<string, str
     return [key, value];
   });
   pick(options['env'], options['env-regex'], env);
-  if (options['tag']) pairs.set('tag', tagOf(options['tag'], container));
+  if (options['tag']) pairs.set('tag', tagOf(container, options['tag']));
   if (pairs.size === 0) return undefined;
   const attributes = Object.fromEntries([...pairs].sort(([a], [b]) => (a < b ? -1 : 1)));
   if (Buffer.byteLength(JSON.stringify(attributes)) > most)
     throw new EngineError('invalid', `the labels and variables of a log line take more than ${most / 1024} KiB`);
   return attributes;
-}
-
-function tagOf(template: string, { id, name, image, path, args, config }: Described): string {
-  const digest = image.replace(/^sha256:/, '');
-  const values: Readonly<Record<TagField, string>> = {
-    ID: id.slice(0, 12),
-    FullID: id,
-    Name: name,
-    ImageID: digest.slice(0, 12),
-    ImageFullID: image,
-    ImageName: config.Image,
-    Command: [path, ...args].join(' '),
-    Hostname: hostname(),
-    DaemonName: 'docker',
-  };
-  return parseTag(template)
-    .map((part) => (typeof part === 'string' ? part : values[part.field]))
-    .join('');
 }
 
 function safePattern(text: string): RegExp | undefined {

@@ -123,12 +123,22 @@ test('details name the labels, the variables and the tag that the log options as
     {
       LogConfig: {
         Type: 'json-file',
-        Config: { labels: 'b', 'labels-regex': '^a', env: 'E', tag: '{{.Name}}/{{ .ID }}' },
+        Config: { labels: 'b', 'labels-regex': '^a', env: 'E', tag: '{{upper .Name}}/{{ .ID }}' },
       },
     },
   );
-  const container = { id: 'f'.repeat(64), name: 'web', image: digestOf('x'), path: 'sh', args: [], config, hostConfig };
-  assert.equal(detailsOf(container), 'E=v%3Dw,a=1,b=x+y,tag=web%2Fffffffffffff');
+  const container = {
+    id: 'f'.repeat(64),
+    name: 'web',
+    created: at(0),
+    image: digestOf('x'),
+    path: 'sh',
+    args: [],
+    config,
+    hostConfig,
+    files: { log: '/x.log' },
+  };
+  assert.equal(detailsOf(container), 'E=v%3Dw,a=1,b=x+y,tag=WEB%2Fffffffffffff');
   const huge = { ...container, config: { ...config, Labels: { b: 'x'.repeat(20_000) } } };
   assert.throws(() => detailsOf(huge), { kind: 'invalid', message: /take more than 16 KiB/ });
   const local = { ...container, hostConfig: { ...hostConfig, LogConfig: { Type: 'local', Config: {} } } };

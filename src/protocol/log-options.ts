@@ -1,5 +1,6 @@
 import { EngineError } from '../base/errors.ts';
 import type { HostConfig } from './container.ts';
+import { GoTemplate } from './go-template.ts';
 
 const invalid = (message: string) => new EngineError('invalid', message);
 
@@ -87,35 +88,7 @@ export function bytesOf(text: string): number | undefined {
   return number === undefined ? undefined : Math.floor(Number(number) * units[unit.toLowerCase()]!);
 }
 
-/** What a tag may name of its container. */
-export const tagFields = [
-  'ID',
-  'FullID',
-  'Name',
-  'ImageID',
-  'ImageFullID',
-  'ImageName',
-  'Command',
-  'Hostname',
-  'DaemonName',
-] as const;
-export type TagField = (typeof tagFields)[number];
-
-/** `{{.Name}}/{{.ID}}` in its parts. Other things of Go's templates are refused, in the words for a field that is none. */
-export function parseTag(template: string): readonly (string | { readonly field: TagField })[] {
-  const parts: (string | { readonly field: TagField })[] = [];
-  let rest = template;
-  for (let at = rest.indexOf('{{'); at >= 0; at = rest.indexOf('{{')) {
-    const end = rest.indexOf('}}', at);
-    if (end < 0) throw invalid('template: log-tag:1: unclosed action');
-    const word = rest.slice(at + 2, end).trim();
-    const field = tagFields.find((name) => word === `.${name}`);
-    if (!field)
-      throw invalid(
-        `template: log-tag:1:2: executing "log-tag" at <${word}>: can't evaluate field ${word.replace(/^\./, '')} in type *logger.Info`,
-      );
-    parts.push(rest.slice(0, at), { field });
-    rest = rest.slice(end + 2);
-  }
-  return [...parts, rest].filter((part) => part !== '');
+/** The option `tag`, a template of Go. Throws `invalid` in Go's words. */
+export function parseTag(template: string): GoTemplate {
+  return new GoTemplate('log-tag', template);
 }

@@ -38,6 +38,37 @@ onBothEngines('logging', { runtimes: ['crun'] }, ({ same }) => {
     assert.equal(engine.docker(['logs', 'attrs']).stderr, 'two\n');
   });
 
+  same('a tag is a template of Go with the functions of Docker', (engine) => {
+    const templates = [
+      '{{upper .Name}}/{{.ContainerName}}|{{.ImageName}}|{{.Command}}|{{.DaemonName}}',
+      '{{range $i, $a := .ContainerArgs}}{{if $i}},{{end}}{{$a}}{{end}}|{{len .ContainerEnv}}',
+      '{{with index .ContainerLabels "team"}}{{title .}}{{else}}none{{end}}|{{json .ContainerLabels}}',
+      '{{printf "%-6s|%04d" (truncate .FullID 0) 7}}|{{join (split "a-b" "-") "+"}}',
+    ];
+    const tags = templates.map((tag, n) => {
+      const flags = ['--name', `tag${n}`, '--label', 'team=blue', '--env', 'X=1', '--log-opt', `tag=${tag}`];
+      engine.must('run', ...flags, 'bb:1', 'echo', 'a', 'b');
+      const line = readFileSync(engine.must('inspect', '-f', '{{.LogPath}}', `tag${n}`), 'utf8').split('\n')[0]!;
+      return (JSON.parse(line) as { attrs: { tag: string } }).attrs.tag;
+    });
+    assert.deepEqual(tags, ['TAG0//tag0|bb:1|echo a b|docker', 'a,b|2', 'Blue|{"team":"blue"}', '      |0007|a+b']);
+    const image = engine.must('inspect', '-f', '{{.Image}}', 'tag0');
+    engine.must('run', '--name', 'ids', '--log-opt', 'tag={{.ImageID}} {{.ImageFullID}}', 'bb:1', 'echo', 'a');
+    assert.equal(decodeURIComponent(engine.must('logs', '--details', 'ids')), `tag=${image.slice(0, 12)}+${image} a`);
+    for (const [tag, words] of [
+      ['{{bogus}}', 'template: log-tag:1: function "bogus" not defined'],
+      ['{{upper 1}}', 'template: log-tag:1:8: executing "log-tag" at <1>: expected string; found 1'],
+      [
+        'x{{.Bogus}}',
+        'template: log-tag:1:3: executing "log-tag" at <.Bogus>: can\'t evaluate field Bogus in type *logger.Info',
+      ],
+    ] as const) {
+      const { status, stderr } = engine.docker(['run', '--log-opt', `tag=${tag}`, 'bb:1', 'true']);
+      assert.equal(status, 125);
+      assert.ok(stderr.includes(words), stderr);
+    }
+  });
+
   same('local and none', (engine) => {
     engine.docker(['run', '--name', 'kept', '--log-driver', 'local', '--log-opt', 'max-size=1m', 'bb:1', 'echo', 'hi']);
     assert.equal(engine.docker(['logs', 'kept']).stdout, 'hi\n');
