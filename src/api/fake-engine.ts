@@ -172,6 +172,7 @@ export function fakeEngine({
           version: 1,
           list: () => [],
           execIds: () => [],
+          namesOf: ({ name }) => [name],
           get: (name) => {
             throw new EngineError('not-found', `No such container: ${name}`);
           },

@@ -17,6 +17,11 @@ const paths: Readonly<Record<NameKind, readonly [path: string, query: Readonly<R
   volumes: ['/volumes', {}],
 };
 
+/** A container's own name of those in a list, which has the names of links to it too (`/web/db`). */
+export function ownName(names: readonly string[]): string {
+  return (names.find((name) => !name.includes('/', 1)) ?? names[0] ?? '').replace(/^\//, '');
+}
+
 /** What the engine has names for. */
 export async function engineNames(
   client: EngineClient,
@@ -32,7 +37,7 @@ export async function engineNames(
   return items
     .flatMap(({ Name, Names, RepoTags }) => [
       ...(Name ? [Name] : []),
-      ...(Names ?? []).slice(0, 1).map((name) => name.replace(/^\//, '')),
+      ...(Names ? [ownName(Names)] : []),
       ...(RepoTags ?? []),
     ])
     .map(plain)

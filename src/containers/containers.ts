@@ -54,6 +54,14 @@ export interface MountPoint {
   readonly Propagation: string;
 }
 
+/** A link on a predefined network: the other by its ID, which a rename does not change. */
+export interface Link {
+  readonly id: string;
+  /** What the other is called, or was when it was last here. */
+  readonly name: string;
+  readonly alias: string;
+}
+
 /** A container as the engine knows it: a snapshot of the record, never changed in place. */
 export interface Container {
   readonly id: string;
@@ -76,6 +84,8 @@ export interface Container {
   /** Its places in networks while it runs, in the order of joining. */
   readonly attached: readonly Endpoint[];
   readonly mounts: readonly MountPoint[];
+  /** By their aliases. */
+  readonly links?: readonly Link[];
   /** Paths on the host. */
   readonly files: {
     readonly log: string;
@@ -159,6 +169,8 @@ export interface Containers {
   readonly version: number;
   list(): readonly Container[];
   get(name: string): Container;
+  /** Its name, and what those call it that link to it (`web/db`), in order. */
+  namesOf(container: Container): readonly string[];
   /** Durable when it returns. `name` '' makes one up. */
   create(
     name: string,
@@ -185,6 +197,7 @@ export interface Containers {
   rename(name: string, to: string): Promise<void>;
   /** Changes limits and the restart policy, durable when it returns; returns Docker's warnings. */
   update(name: string, request: UpdateRequest): Promise<readonly string[]>;
+  /** With `link`, a name like `web/db`: the link alone goes. */
   remove(
     name: string,
     options: { readonly force: boolean; readonly volumes: boolean; readonly link: boolean },

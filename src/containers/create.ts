@@ -14,8 +14,9 @@ import { checkHostConfig } from '../runtime/spec/check.ts';
 import { appArmorProfile, parseSecurityOptions } from '../runtime/spec/security.ts';
 import { labelOptions, selinuxLabels } from '../runtime/spec/selinux.ts';
 import { commandOf, mergeConfig } from './config.ts';
-import { checkEndpoints, endpointsOf, isPredefined } from './endpoints.ts';
+import { checkEndpoints, endpointsOf } from './endpoints.ts';
 import { withDirectoryInside } from './inside.ts';
+import { linksOf } from './links.ts';
 import { logAttributes } from './log-attributes.ts';
 import { checkLogConfig } from './log-config.ts';
 import { noVolumeDriver, type PlannedMount, planMounts } from './mount-plan.ts';
@@ -57,6 +58,7 @@ export async function create(
   const plan = planMounts(config, hostConfig, inheritedMounts(room, hostConfig));
   for (const mount of plan.planned) checkSource(mount);
   checkNetwork(room, config, hostConfig, request);
+  const links = linksOf(store, hostConfig);
 
   // From here to the record nothing else gets this name; no await stands between the look and the reservation.
   const name = wanted || inventName((name) => store.isNamed(name));
@@ -101,6 +103,7 @@ export async function create(
     restartCount: 0,
     attached: [],
     mounts: mounts.map(({ point }) => point),
+    ...(links.length > 0 && { links }),
     files: {
       log,
       hosts: join(bundle, 'hosts'),
@@ -181,9 +184,6 @@ function checkRequest({ deps }: Room, config: ContainerConfig, asked: HostConfig
         ? 'a size of the container (--storage-opt size) cannot be set: there are no quotas'
         : `Unknown option ${option}`,
     );
-  // In a network of one's own a link is a name; on the default bridge it would be far more.
-  if (filled.Links?.length && isPredefined(filled.NetworkMode))
-    throw new EngineError('unsupported', 'links between containers are not supported yet; use a network');
   for (const variable of config.Env)
     if (variable === '' || variable.startsWith('=') || variable.includes('\0'))
       throw invalid(`invalid environment variable: ${JSON.stringify(variable)}`);

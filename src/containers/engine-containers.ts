@@ -29,6 +29,7 @@ import { type Pruned, prune } from './prune.ts';
 import { isRunning } from './record.ts';
 import { recover } from './recover.ts';
 import { remove } from './remove.ts';
+import { removeLink } from './remove-link.ts';
 import { type ContainersDeps, Room, recordKind } from './room.ts';
 import { start } from './start.ts';
 import type { Sample, SampleListener } from './stats.ts';
@@ -68,6 +69,10 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
 
   get(name: string): Container {
     return this.#room.store.get(name);
+  }
+
+  namesOf(container: Container): readonly string[] {
+    return this.#room.store.namesOf(container);
   }
 
   create(name: string, request: CreateRequest, platform: Platform | undefined) {
@@ -124,6 +129,8 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
           const attached = await room.deps.networks.rename(id, ({ network }) => namesIn(renamed, network));
           room.update(id, { attached });
         }
+        for (const { id: other, links = [] } of room.store.linkedTo(id))
+          room.update(other, { links: links.map((link) => (link.id === id ? { ...link, name: wanted } : link)) });
         if (renamed) room.emit(renamed, 'rename', { oldName: `/${before.name}` });
       } finally {
         release();
@@ -139,7 +146,7 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
     name: string,
     options: { readonly force: boolean; readonly volumes: boolean; readonly link: boolean },
   ): Promise<void> {
-    if (options.link) throw new EngineError('unsupported', 'links between containers are not supported yet');
+    if (options.link) return removeLink(this.#room, name);
     const { id } = this.#room.store.get(name);
     await remove(this.#room, name, options);
     this.#execs.forgetOf(id);

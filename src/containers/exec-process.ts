@@ -7,6 +7,7 @@ import { rlimitsOf } from '../runtime/spec/rlimits.ts';
 import { parseSecurityOptions } from '../runtime/spec/security.ts';
 import { resolveUser } from '../runtime/spec/user.ts';
 import type { ExecCreate } from './containers.ts';
+import { linkEnv } from './links.ts';
 import type { ContainerRecord } from './record.ts';
 import type { Room } from './room.ts';
 
@@ -26,7 +27,7 @@ export function execProcess(
   const security = parseSecurityOptions(hostConfig.SecurityOpt ?? []);
   const privileged = request.Privileged || hostConfig.Privileged;
   const user = resolveUser(rootfs, request.User || config.User, hostConfig.GroupAdd ?? []);
-  const own = containerEnv({ config, hostname: config.Hostname, home: '' });
+  const own = containerEnv({ config, hostname: config.Hostname, home: '', links: linkEnv(room.store, container) });
   return {
     terminal: request.Tty,
     ...(request.Tty && size ? { consoleSize: { height: size.rows, width: size.columns } } : {}),

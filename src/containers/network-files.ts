@@ -1,18 +1,21 @@
 import { isIP } from 'node:net';
 import { EngineError } from '../base/errors.ts';
 
-/** A container's /etc/hosts in Docker's form: the loopback names, --add-host, then its own addresses. */
+/** A container's /etc/hosts in Docker's form: the loopback names, --add-host, links, then its own addresses. */
 export function hostsFile({
   extraHosts,
   hostGateway,
+  links = [],
   own,
 }: {
   readonly extraHosts: readonly string[];
   /** What `host-gateway` stands for. */
   readonly hostGateway: string;
+  /** Lines of those that it links to. */
+  readonly links?: readonly string[];
   readonly own: { readonly addresses: readonly string[]; readonly hostname: string; readonly domainname: string };
 }): string {
-  const lines = [...loopback, ...extraHosts.map((entry) => extraHost(entry, hostGateway))];
+  const lines = [...loopback, ...extraHosts.map((entry) => extraHost(entry, hostGateway)), ...links];
   // The whole name, and the first part of it, however it was split between the two flags.
   const full = own.domainname ? `${own.hostname}.${own.domainname}` : own.hostname;
   const [first] = full.split('.');
@@ -28,6 +31,32 @@ const loopback = [
   'ff02::1\tip6-allnodes',
   'ff02::2\tip6-allrouters',
 ];
+
+/**
+ * The file with these lines of links in it. A line is a link's by the alias that it begins with: what stood there with
+ * another address goes, what the container wrote itself stays.
+ */
+export function withLinks(hosts: string, links: readonly string[]): string {
+  const left = new Map(links.map((line) => [aliasOf(line), line]));
+  const lines = hosts
+    .replace(/\n$/, '')
+    .split('\n')
+    .map((line) => {
+      const link = loopback.includes(line) ? undefined : left.get(aliasOf(line));
+      if (link === undefined) return line;
+      left.delete(aliasOf(line));
+      return link;
+    });
+  return `${[...lines, ...left.values()].join('\n')}\n`;
+}
+
+/** The file without the line of a link. */
+export function withoutLink(hosts: string, alias: string): string {
+  const lines = hosts.split('\n').filter((line) => loopback.includes(line) || aliasOf(line) !== alias);
+  return lines.join('\n');
+}
+
+const aliasOf = (line: string) => line.split(/\s+/)[1] ?? '';
 
 /** The host's own file with what the user adds: a container in the host's network. */
 export function hostNetworkHostsFile(host: string, extraHosts: readonly string[], hostGateway: string): string {

@@ -9,6 +9,7 @@ import { type ContainerRecord, createdState, isRunning } from './record.ts';
 import { forget, type Garbage, sweep } from './remove.ts';
 import { garbageKind, type Room, recordKind, volumesOf } from './room.ts';
 import { never, now } from './time.ts';
+import { writeLinks } from './write-network-files.ts';
 
 /**
  * After a start of the engine: what runs is adopted, what ended meanwhile gets its exit, what was half made is gone, and
@@ -90,6 +91,8 @@ export async function recover(room: Room): Promise<void> {
       supervise(room, room.update(id, pausedForCommit ? { state, own } : { state }, { save: pausedForCommit })!, task);
     } else if (record !== container) room.save(room.store.byId(id)!);
   }
+  // Who they link to may have been started by an engine that did not get to tell.
+  for (const container of room.store.list()) if (room.live.has(container.id)) writeLinks(room, container);
   for (const record of gone) {
     room.write([{ kind: recordKind, key: record.id, value: undefined }], record.id);
     await sweep(room, { id: record.id, volumes: [] });

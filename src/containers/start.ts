@@ -17,6 +17,7 @@ import { joinRequest, networksToJoin } from './endpoints.ts';
 import { afterStartFailure, supervise } from './exits.ts';
 import { healthAtStart } from './health.ts';
 import { makeDirectoryInside } from './inside.ts';
+import { checkLinks, linkEnv } from './links.ts';
 import { logAttributes } from './log-attributes.ts';
 import { logTarget } from './log-config.ts';
 import { portRequests } from './ports.ts';
@@ -25,7 +26,7 @@ import { relabelMounts } from './relabel.ts';
 import { emitVolumes, type Live, type Room, recordKind, volumesOf } from './room.ts';
 import { mountSharedMemory, sharedMemory } from './shared-memory.ts';
 import { mountSubpath, unmountSubpaths } from './subpaths.ts';
-import { writeNetworkFiles } from './write-network-files.ts';
+import { writeLinks, writeNetworkFiles } from './write-network-files.ts';
 
 /** Throws `not-modified` when it runs. All of a start happened, or nothing is left of it but why it failed. */
 export function start(room: Room, name: string): Promise<void> {
@@ -61,6 +62,8 @@ export async function startNow(room: Room, container: ContainerRecord): Promise<
     // Soon: the intent is stored, and the monitor proves the rest. Only a reboot must find it.
     room.writeSoon({ kind: recordKind, key: id, value: running });
     supervise(room, running, task);
+    // It may have another address than before.
+    for (const linked of room.store.linkedTo(id)) writeLinks(room, linked);
     emitVolumes(room, running, 'mount');
     room.emit(running, 'start');
   } catch (error) {
@@ -82,6 +85,7 @@ async function launch(room: Room, container: ContainerRecord): Promise<Task> {
   const { id } = container;
   const bundle = room.bundle(id);
   const rootfs = room.rootfs(id);
+  checkLinks(room.store, container);
   await using undo = new AsyncDisposableStack();
 
   // On a tmpfs, so that these calls do not block.
@@ -127,7 +131,7 @@ async function launch(room: Room, container: ContainerRecord): Promise<Task> {
     config,
     hostConfig,
     args: [container.path, ...container.args],
-    env: containerEnv({ config, hostname, home: user.home }),
+    env: containerEnv({ config, hostname, home: user.home, links: linkEnv(room.store, container) }),
     user,
     cwd: config.WorkingDir,
     rootfs,

@@ -1,4 +1,5 @@
 import { EngineError } from '../base/errors.ts';
+import type { Link } from './containers.ts';
 import type { ContainerRecord } from './record.ts';
 
 /** The containers by ID and by name. A record is replaced when it changes, never changed: who holds one holds a snapshot. */
@@ -7,6 +8,7 @@ export class ContainerStore {
   /** Names in use, also by containers that are being created. */
   readonly #names = new Map<string, string>();
   #list: readonly ContainerRecord[] | undefined;
+  #linked: readonly ContainerRecord[] | undefined;
   version = 1;
 
   list(): readonly ContainerRecord[] {
@@ -26,10 +28,32 @@ export class ContainerStore {
     throw new EngineError('not-found', `No such container: ${name}`);
   }
 
-  /** By full ID or name only. */
+  /** By full ID, name or that of a link (`web/db`) only. */
   find(name: string): ContainerRecord | undefined {
     const plain = name.startsWith('/') ? name.slice(1) : name;
-    return this.#byId.get(name) ?? this.#byId.get(this.#names.get(plain) ?? '');
+    return this.#byId.get(name) ?? this.#byId.get(this.#names.get(plain) ?? this.findLink(plain)?.link.id ?? '');
+  }
+
+  /** The container whose link has this name, with the link. */
+  findLink(name: string): { readonly owner: ContainerRecord; readonly link: Link } | undefined {
+    const [parent = '', alias] = name.replace(/^\//, '').split('/');
+    const owner = alias === undefined ? undefined : this.#byId.get(this.#names.get(parent) ?? '');
+    const link = owner?.links?.find((one) => one.alias === alias);
+    return owner && link && { owner, link };
+  }
+
+  /** Those that have a link to it. */
+  linkedTo(id: string): readonly ContainerRecord[] {
+    this.#linked ??= this.list().filter(({ links }) => links);
+    return this.#linked.filter(({ links }) => links?.some((link) => link.id === id));
+  }
+
+  /** Its name, and what those call it that link to it, in order. */
+  namesOf({ id, name }: Pick<ContainerRecord, 'id' | 'name'>): readonly string[] {
+    const linked = this.linkedTo(id).flatMap((owner) =>
+      (owner.links ?? []).filter((link) => link.id === id).map(({ alias }) => `${owner.name}/${alias}`),
+    );
+    return linked.length > 0 ? [name, ...linked].sort() : [name];
   }
 
   byId(id: string): ContainerRecord | undefined {
@@ -77,5 +101,6 @@ export class ContainerStore {
   #changed(): void {
     this.version++;
     this.#list = undefined;
+    this.#linked = undefined;
   }
 }

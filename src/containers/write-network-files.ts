@@ -1,6 +1,7 @@
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Endpoint } from '../networks/networks.ts';
 import { isPredefined } from './endpoints.ts';
+import { linkHosts } from './links.ts';
 import {
   embeddedResolver,
   hostNetworkHostsFile,
@@ -8,6 +9,7 @@ import {
   mergeResolver,
   parseResolvConf,
   resolvConf,
+  withLinks,
 } from './network-files.ts';
 import type { ContainerRecord } from './record.ts';
 import type { Room } from './room.ts';
@@ -34,6 +36,18 @@ export function updateNetworkFiles(room: Room, before: ContainerRecord, after: C
   if (readOr(resolver) === former.resolvConf) writeForAll(resolver, now.resolvConf);
 }
 
+/** Those that it links to have other addresses now, or other names. Nothing where it has no files. */
+export function writeLinks(room: Room, container: ContainerRecord): void {
+  if (container.links) editHosts(container, (hosts) => withLinks(hosts, linkHosts(room.store, container)));
+}
+
+/** Changes /etc/hosts of a container that has one. */
+export function editHosts({ files }: ContainerRecord, change: (hosts: string) => string): void {
+  const before = readOr(files.hosts);
+  const after = change(before);
+  if (before !== '' && before !== after) writeForAll(files.hosts, after);
+}
+
 const linesOf = (text: string | Buffer) => text.toString().replace(/\n$/, '').split('\n');
 
 function render(room: Room, container: ContainerRecord): NetworkFiles {
@@ -56,7 +70,12 @@ function render(room: Room, container: ContainerRecord): NetworkFiles {
     hosts:
       mode === 'host'
         ? hostNetworkHostsFile(readOr('/etc/hosts'), extraHosts, gateway)
-        : hostsFile({ extraHosts, hostGateway: gateway, own: { addresses, hostname, domainname } }),
+        : hostsFile({
+            extraHosts,
+            hostGateway: gateway,
+            links: linkHosts(room.store, container),
+            own: { addresses, hostname, domainname },
+          }),
     hostname: `${hostname}\n`,
     resolvConf: resolvConf(named ? embeddedResolver(merged) : merged),
   };

@@ -46,7 +46,7 @@ export function containerListRoutes(deps: ListDeps): Route[] {
     const parts: string[] = [];
     for (const container of chosen) {
       const image = imageName(container.config.Image, container.image, known);
-      let text = items.text(container, image, version, now);
+      let text = items.text(container, { names: containers.namesOf(container), image }, version, now);
       if (withSize) {
         const size = await containers.size(container.id).catch(() => ({ rw: 0, rootFs: 0 }));
         text += `,"SizeRw":${size.rw},"SizeRootFs":${size.rootFs}`;

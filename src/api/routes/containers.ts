@@ -16,10 +16,21 @@ export interface ContainerRouteDeps {
   readonly system: SystemInfo;
 }
 
-const name = ({ params }: ApiRequest) => params['id']!;
+/** Of a container, or of a link: `web/db`. */
+const name = ({ params }: ApiRequest) =>
+  params['alias'] === undefined ? params['id']! : `${params['id']}/${params['alias']}`;
 
 export function containerRoutes({ containers, system }: ContainerRouteDeps): Route[] {
   const inspect = inspector({ containers, system });
+  const remove = async (request: ApiRequest) => {
+    const { query } = request;
+    await containers.remove(name(request), {
+      force: queryBoolean(query.get('force')),
+      volumes: queryBoolean(query.get('v')),
+      link: queryBoolean(query.get('link')),
+    });
+    return empty(204);
+  };
   return [
     post('/containers/create', async (request) => {
       const body = await request.json();
@@ -33,6 +44,8 @@ export function containerRoutes({ containers, system }: ContainerRouteDeps): Rou
       return json(201, { Id: created.id, Warnings: created.warnings });
     }),
     get('/containers/:id/json', inspect),
+    // By the name of a link.
+    get('/containers/:id/:alias/json', inspect),
     post('/containers/:id/start', async (request) => {
       await containers.start(name(request), startOptions(request));
       return empty(204);
@@ -77,15 +90,8 @@ export function containerRoutes({ containers, system }: ContainerRouteDeps): Rou
     get('/containers/:id/top', async (request) => {
       return json(200, await containers.top(name(request), request.query.get('ps_args') ?? ''));
     }),
-    del('/containers/:id', async (request) => {
-      const { query } = request;
-      await containers.remove(name(request), {
-        force: queryBoolean(query.get('force')),
-        volumes: queryBoolean(query.get('v')),
-        link: queryBoolean(query.get('link')),
-      });
-      return empty(204);
-    }),
+    del('/containers/:id', remove),
+    del('/containers/:id/:alias', remove),
   ];
 }
 

@@ -53,7 +53,8 @@ async function containersOf({ containers, images }: DiskUsageDeps, version: numb
   const all = await selectContainers({ containers, images }, readListQuery(new URLSearchParams(), true));
   return await Promise.all(
     all.map(async (container) => {
-      const item: unknown = JSON.parse(`${items.text(container, container.config.Image, version, Date.now())}}`);
+      const called = { names: containers.namesOf(container), image: container.config.Image };
+      const item: unknown = JSON.parse(`${items.text(container, called, version, Date.now())}}`);
       const size = await containers.size(container.id).catch(() => ({ rw: 0, rootFs: 0 }));
       return { ...(item as object), SizeRw: size.rw, SizeRootFs: size.rootFs };
     }),

@@ -44,9 +44,12 @@ export function containerInspect(
     ProcessLabel: container.processLabel,
     AppArmorProfile: container.appArmorProfile,
     ExecIDs: execs.length > 0 ? execs : null,
-    // Read by clients of that time, set by none.
-    HostConfig:
-      version < 1042 ? { ...container.hostConfig, KernelMemory: 0, KernelMemoryTCP: 0 } : container.hostConfig,
+    HostConfig: {
+      ...container.hostConfig,
+      Links: linksToWire(container),
+      // Read by clients of that time, set by none.
+      ...(version < 1042 && { KernelMemory: 0, KernelMemoryTCP: 0 }),
+    },
     GraphDriver: { Data: null, Name: driver },
     Mounts: container.mounts,
     // None is null here, and not an empty object.
@@ -73,6 +76,11 @@ export function containerInspect(
     },
     ...(version >= 1048 && { ImageManifestDescriptor: manifestDescriptor(container) }),
   };
+}
+
+/** `/other:/me/alias`; in a network of one's own links stand with the endpoint. */
+function linksToWire({ name, links = [] }: Container): readonly string[] | null {
+  return links.length > 0 ? links.map((link) => `/${link.name}:/${name}/${link.alias}`) : null;
 }
 
 function healthToWire({ status, failingStreak, log }: Health) {

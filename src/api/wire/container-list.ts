@@ -6,8 +6,8 @@ import { manifestDescriptor } from './container-inspect.ts';
 import { networksOf, portList } from './networking.ts';
 
 /**
- * An item of `GET /containers/json` as text in three parts, because all but two of its fields stand still for as long as
- * the record does: what is before the image's name, what is between it and the status, and what is behind that.
+ * An item of `GET /containers/json` as text in three parts, because all but three of its fields stand still for as long as
+ * the record does: what is before the image's name and behind its own names, what is between it and the status, and what is behind that.
  */
 interface Fragments {
   readonly before: string;
@@ -19,20 +19,26 @@ interface Fragments {
 export class ContainerItems {
   readonly #byRecord = new WeakMap<Container, Map<ApiVersion, Fragments>>();
 
-  /** `image` is what the image is called now. Without the closing brace, so that sizes can follow. */
-  text(container: Container, image: string, version: ApiVersion, now: number): string {
+  /** `names` and `image` are what it and its image are called now. Without the closing brace, so that sizes can follow. */
+  text(
+    container: Container,
+    { names, image }: { readonly names: readonly string[]; readonly image: string },
+    version: ApiVersion,
+    now: number,
+  ): string {
     let versions = this.#byRecord.get(container);
     if (!versions) this.#byRecord.set(container, (versions = new Map()));
     let fragments = versions.get(version);
     if (!fragments) versions.set(version, (fragments = fragmentsOf(container, version)));
-    return `${fragments.before}${JSON.stringify(image)}${fragments.between}${JSON.stringify(statusText(container.state, now))}${fragments.behind}`;
+    const called = JSON.stringify(names.map((name) => `/${name}`));
+    return `${fragments.before}${called},"Image":${JSON.stringify(image)}${fragments.between}${JSON.stringify(statusText(container.state, now))}${fragments.behind}`;
   }
 }
 
 function fragmentsOf(container: Container, version: ApiVersion): Fragments {
   const { hostConfig } = container;
   const annotations = hostConfig.Annotations;
-  const start = JSON.stringify({ Id: container.id, Names: [`/${container.name}`] });
+  const start = JSON.stringify({ Id: container.id });
   const middle = JSON.stringify({
     ImageID: container.image,
     ...(version >= 1048 && { ImageManifestDescriptor: manifestDescriptor(container) }),
@@ -51,7 +57,7 @@ function fragmentsOf(container: Container, version: ApiVersion): Fragments {
     Mounts: container.mounts,
   });
   return {
-    before: `${start.slice(0, -1)},"Image":`,
+    before: `${start.slice(0, -1)},"Names":`,
     between: `,${middle.slice(1, -1)},"Status":`,
     behind: `,${end.slice(1, -1)}`,
   };

@@ -5,6 +5,7 @@ import type { Command } from '../command.ts';
 import { withEngine } from '../connect.ts';
 import { inspectContainer } from '../container-info.ts';
 import { engineConfig } from '../engine-config.ts';
+import { ownName } from '../engine-names.ts';
 import { firewallNotes } from '../port-firewalls.ts';
 import type { Listed } from '../ps-words.ts';
 import { type HostAddress, outerAddresses, type Reach, reachOf, reachText } from '../reach.ts';
@@ -109,7 +110,7 @@ function publishedBy({ Names, Ports }: Listed, host: readonly HostAddress[]): Ro
     return {
       port: String(PublicPort),
       protocol: Type,
-      container: (Names[0] ?? '').slice(1),
+      container: ownName(Names),
       inside: PrivatePort,
       addresses,
       reach,

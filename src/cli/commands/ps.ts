@@ -4,6 +4,7 @@ import type { EngineClient } from '../../client/client.ts';
 import type { Command } from '../command.ts';
 import { withEngine } from '../connect.ts';
 import { type ContainerState, inspectContainer } from '../container-info.ts';
+import { ownName } from '../engine-names.ts';
 import { healthText, type Listed, portsText, stateText } from '../ps-words.ts';
 import { cpuShare, type Usage, usageOf } from '../stats.ts';
 import { humanMemory, printJson, table } from '../terminal.ts';
@@ -52,7 +53,7 @@ interface Column {
 export async function asTable(client: EngineClient, listed: readonly Listed[]): Promise<string> {
   const [failures, usage] = await Promise.all([failuresOf(client, listed), usageOfAll(client, listed)]);
   const columns: Column[] = [
-    { head: 'NAME', cell: ({ Names }) => (Names[0] ?? '').slice(1) },
+    { head: 'NAME', cell: ({ Names }) => ownName(Names) },
     { head: 'STATE', cell: (one) => stateText(one, failures.get(one.Id)) },
     { head: 'HEALTH', cell: healthText, optional: true },
     { head: 'CPU', cell: ({ Id }) => usage.get(Id)?.cpu ?? '', optional: true },

@@ -3,7 +3,7 @@ import type { ContainerConfig } from '../../protocol/container.ts';
 const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /**
- * A process's environment in Docker's order: what the engine gives (PATH, HOSTNAME, TERM with a terminal), then
+ * A process's environment in Docker's order: what the engine gives (PATH, HOSTNAME, TERM with a terminal, links), then
  * `config.Env` (the image's, which the user's has already been merged into): a name that is there keeps its place and gets
  * the later value, one without `=` is taken away. HOME comes last, and only where nothing names it.
  */
@@ -11,13 +11,16 @@ export function containerEnv({
   config,
   hostname,
   home,
+  links = [],
 }: {
   readonly config: Pick<ContainerConfig, 'Env' | 'Tty'>;
   readonly hostname: string;
   /** The user's, from `resolveUser`; '' leaves HOME out. */
   readonly home: string;
+  /** The variables of `--link`. */
+  readonly links?: readonly string[];
 }): readonly string[] {
-  const engines = [`PATH=${defaultPath}`, `HOSTNAME=${hostname}`, ...(config.Tty ? ['TERM=xterm'] : [])];
+  const engines = [`PATH=${defaultPath}`, `HOSTNAME=${hostname}`, ...(config.Tty ? ['TERM=xterm'] : []), ...links];
   return withHome(mergeEnv(engines, config.Env), home);
 }
 
