@@ -13,6 +13,7 @@ export function mountPart(mount: MountSpec): Part {
     BindOptions: bind,
     VolumeOptions: volume,
     TmpfsOptions: tmpfs,
+    ImageOptions: image,
   } = mount;
   const words: string[] = [`type=${Type}`];
   if (Source) words.push(`source=${Source}`);
@@ -55,6 +56,10 @@ export function mountPart(mount: MountSpec): Part {
     if (volume.DriverConfig?.Name) words.push(`volume-driver=${volume.DriverConfig.Name}`);
     for (const [name, value] of Object.entries(volume.DriverConfig?.Options ?? {}))
       words.push(`volume-opt=${name}=${value}`);
+  }
+  if (image?.Subpath) {
+    words.push(`image-subpath=${image.Subpath}`);
+    options['subpath'] = image.Subpath;
   }
   if (tmpfs) {
     if (tmpfs.SizeBytes) {

@@ -43,6 +43,13 @@ test('what the image or the defaults say is not said again', () => {
   );
 });
 
+test('a part of an image that is mounted is said in both forms', () => {
+  const mount = { Type: 'image', Source: 'files:1', Target: '/m', ImageOptions: { Subpath: 'data' } };
+  const body = { HostConfig: { Mounts: [mount] } };
+  assert.match(words(body), /--mount type=image,source=files:1,target=\/m,image-subpath=data /);
+  assert.match(asCompose(original(body)), /type: image\n +source: "files:1"\n +target: \/m\n +image:\n +subpath: data/);
+});
+
 test('the command is said when it differs; an entrypoint of several words runs the same and says so', () => {
   assert.equal(words({ Cmd: ['serve', '--fast'] }), 'docker run -d --name web app:1 serve --fast');
   assert.equal(

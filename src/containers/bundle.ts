@@ -1,6 +1,7 @@
 import { rmdir } from 'node:fs/promises';
 import { codeOf } from '../base/errors.ts';
 import { removeDirectory } from '../base/remove-directory.ts';
+import { unmountImages } from './image-mounts.ts';
 import type { Room } from './room.ts';
 import { unmountSharedMemory } from './shared-memory.ts';
 import { unmountSubpaths } from './subpaths.ts';
@@ -16,5 +17,6 @@ export async function removeBundle(room: Room, id: string): Promise<void> {
   });
   unmountSharedMemory(room, id);
   unmountSubpaths(room, id);
+  await unmountImages(room, id);
   await removeDirectory(room.bundle(id));
 }

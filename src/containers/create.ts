@@ -15,6 +15,7 @@ import { appArmorProfile, parseSecurityOptions } from '../runtime/spec/security.
 import { labelOptions, selinuxLabels } from '../runtime/spec/selinux.ts';
 import { commandOf, mergeConfig } from './config.ts';
 import { checkEndpoints, endpointsOf } from './endpoints.ts';
+import { imageMountPoint, imageSnapshot, imagesOf } from './image-mounts.ts';
 import { withDirectoryInside } from './inside.ts';
 import { linksOf } from './links.ts';
 import { logAttributes } from './log-attributes.ts';
@@ -45,7 +46,7 @@ export async function create(
     size: image.manifest.size,
   };
   await using undo = new AsyncDisposableStack();
-  room.creating.set(id, { image: image.id, imageManifest });
+  room.creating.set(id, [image.id, image.manifest.digest]);
   using _created = { [Symbol.dispose]: () => void room.creating.delete(id) };
   const merged = mergeConfig(request.config, image.config.config ?? {});
   const { hostConfig, warnings } = checkRequest(room, merged, request.hostConfig);
@@ -57,6 +58,7 @@ export async function create(
   logAttributes({ ...described, files: { log } });
   const plan = planMounts(config, hostConfig, inheritedMounts(room, hostConfig));
   for (const mount of plan.planned) checkSource(mount);
+  const mountedImages = await findImages(room, id, plan.planned);
   checkNetwork(room, config, hostConfig, request);
   const links = linksOf(store, hostConfig);
 
@@ -65,7 +67,15 @@ export async function create(
   const release = store.reserve(name, id);
   undo.defer(release);
 
-  const mounts = [...plan.inherited];
+  // Each has a snapshot of its own of an image that it mounts, of another's too.
+  let number = 0;
+  const ownImage = (mount: HeldMount): HeldMount => {
+    if (!mount.image) return mount;
+    const snapshot = imageSnapshot(id, number++);
+    const point = { ...mount.point, Source: imageMountPoint(room, id, snapshot) };
+    return { ...mount, point, image: { ...mount.image, snapshot } };
+  };
+  const mounts = plan.inherited.map(ownImage);
   const planned = plan.planned.map((mount) => ({ ...mount, source: mount.source || anonymousName(mount) }));
   const anonymous = planned.filter((mount) => mount.type === 'volume' && mount.anonymous).map(({ source }) => source);
   if (anonymous.length > 0) {
@@ -74,7 +84,10 @@ export async function create(
     room.write([{ kind: garbageKind, key: id, value: garbage }], id);
     undo.defer(() => room.write([{ kind: garbageKind, key: id, value: undefined }], id));
   }
-  for (const mount of planned) mounts.push(await makeMount(room, undo, mount, image));
+  for (const mount of planned) {
+    const found = mountedImages.get(mount.target);
+    mounts.push(found ? ownImage(imageMount(mount, found)) : await makeMount(room, undo, mount, image));
+  }
   const directory = room.directory(id);
   const bundle = room.bundle(id);
   const security = parseSecurityOptions(hostConfig.SecurityOpt ?? []);
@@ -120,6 +133,9 @@ export async function create(
   // without a snapshot was never acknowledged.
   const outcomes = await Promise.allSettled([
     deps.snapshots.prepare(id, image.layers).then(() => undo.defer(() => deps.snapshots.remove(id))),
+    ...imagesOf(record).map(({ snapshot, layers }) =>
+      deps.snapshots.prepare(snapshot, layers).then(() => undo.defer(() => deps.snapshots.remove(snapshot))),
+    ),
     mkdir(directory, { mode: 0o710 }).then(() => undo.defer(() => removeDirectory(directory))),
     deps.database
       .write(
@@ -267,6 +283,38 @@ function checkSource({ type, source, createSource }: PlannedMount): void {
   if (type !== 'bind' || createSource) return;
   if (!statSync(source, { throwIfNoEntry: false }))
     throw invalid(`invalid mount config for type "bind": bind source path does not exist: ${source}`);
+}
+
+/** By target, those that are to be mounted. From here nobody takes them away. Throws `invalid` in Docker's words. */
+async function findImages(
+  room: Room,
+  id: string,
+  planned: readonly PlannedMount[],
+): Promise<ReadonlyMap<string, Image>> {
+  const found = new Map<string, Image>();
+  for (const { type, target, source } of planned) {
+    if (type !== 'image') continue;
+    const image = await room.deps.images.get(source).catch((cause: unknown) => {
+      if (!(cause instanceof EngineError) || cause.kind !== 'not-found') throw cause;
+      // Not `not-found`: a client would pull the container's own image, in vain.
+      throw new EngineError('invalid', cause.message, { cause, hint: `docker pull ${source}` });
+    });
+    found.set(target, image);
+    room.creating.set(id, [...room.creating.get(id)!, image.id, image.manifest.digest]);
+  }
+  return found;
+}
+
+function imageMount(
+  { type, source, target, mode, readOnly: _, propagation, labels: _l, options: _o, ...held }: PlannedMount,
+  { id, manifest, layers }: Image,
+): HeldMount {
+  const point = { Type: type, Name: source, Source: '', Destination: target, Mode: mode, RW: false };
+  return {
+    ...held,
+    point: { ...point, Propagation: propagation },
+    image: { id, manifest: manifest.digest, layers, snapshot: '' },
+  };
 }
 
 /** The volume is made, and filled with what the image has at its place. A volume that this create made is undone with it. */

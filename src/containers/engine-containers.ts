@@ -26,7 +26,7 @@ import { type ContainerFiles, RoomFiles } from './files.ts';
 import { readLogs } from './logs.ts';
 import { checkName } from './names.ts';
 import { type Pruned, prune } from './prune.ts';
-import { isRunning } from './record.ts';
+import { type ContainerRecord, isRunning } from './record.ts';
 import { recover } from './recover.ts';
 import { remove } from './remove.ts';
 import { removeLink } from './remove-link.ts';
@@ -233,15 +233,20 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
 
   usersOf(image: Digest): readonly { readonly id: string; readonly running: boolean; readonly name?: string }[] {
     const { store, creating } = this.#room;
-    const uses = (container: Pick<Container, 'image' | 'imageManifest'>) =>
-      container.image === image || container.imageManifest.digest === image;
+    const nameOf = (container: ContainerRecord) => {
+      if (container.image === image || container.imageManifest.digest === image) return container.config.Image;
+      const mounted = container.own.mounts.find(
+        (mount) => mount.image?.id === image || mount.image?.manifest === image,
+      );
+      return mounted?.point.Name;
+    };
     return [
-      ...store
-        .list()
-        .filter(uses)
-        .map((container) => ({ id: container.id, running: isRunning(container), name: container.config.Image })),
+      ...store.list().flatMap((container) => {
+        const name = nameOf(container);
+        return name === undefined ? [] : [{ id: container.id, running: isRunning(container), name }];
+      }),
       // Not even by force: the create that is under way would fail for it.
-      ...[...creating].filter(([, container]) => uses(container)).map(([id]) => ({ id, running: true })),
+      ...[...creating].filter(([, images]) => images.includes(image)).map(([id]) => ({ id, running: true })),
     ];
   }
 

@@ -121,11 +121,14 @@ async function openView(
   const mounts: MountView[] = [];
   const add = (target: string, source: MountView['source'], how: { readOnly: boolean; alone?: boolean }) =>
     mounts.push({ target, source, readOnly: how.readOnly, alone: how.alone ?? false });
-  for (const { point, tmpfs, subpath, recursive } of own.mounts) {
+  for (const { point, tmpfs, subpath, recursive, image } of own.mounts) {
     const { Destination: target, Source: at, RW, Type } = point;
     const how = { readOnly: !RW, alone: Type === 'bind' && !recursive };
     // A tmpfs is nowhere but in the mounts of the container's processes.
-    if (tmpfs === undefined) add(target, { at, below: subpath }, how);
+    if (image) {
+      const files = undo.use(await room.deps.snapshots.open(image.snapshot, { label: container.mountLabel }));
+      add(target, { at: files.root, below: subpath }, how);
+    } else if (tmpfs === undefined) add(target, { at, below: subpath }, how);
     else if (inside !== undefined) add(target, { at: inside, below: target }, how);
   }
   if (inside !== undefined) {

@@ -26,6 +26,26 @@ async function assertNothingHeld(engine: Engine, kept: readonly string[] = []) {
   assert.equal((await engine.database.load('container')).size, kept.length);
 }
 
+test('an image that is mounted has a snapshot of its own, is in use, and leaves nothing', async () => {
+  await using engine = await fakeEngine();
+  const Mounts = ['/a', '/b'].map((Target) => ({ Type: 'image' as const, Source: 'x', Target }));
+  const { id, task } = await running(engine, 'web', request({}, { Mounts }));
+  const keys = [`${id}.image0`, `${id}.image1`];
+  assert.deepEqual([...engine.snapshots.prepared].sort(), [id, ...keys]);
+  assert.deepEqual([...engine.snapshots.mounted].sort(), [id, ...keys]);
+  const [first] = engine.containers.get('web').mounts;
+  assert.deepEqual([first!.Type, first!.Name, first!.RW], ['image', 'x', false]);
+  const { image } = engine.containers.get('web');
+  assert.deepEqual(engine.containers.usersOf(image), [{ id, running: true, name: 'x' }]);
+  const ended = engine.containers.wait('web', 'not-running').result;
+  task.end(0);
+  await ended;
+  await engine.containers.idle();
+  assert.deepEqual([...engine.snapshots.mounted], []);
+  await engine.containers.remove('web', plain);
+  await assertNothingHeld(engine);
+});
+
 test('create, start, exit and remove: states, events and nothing left', async () => {
   await using engine = await fakeEngine();
   const { containers, actions } = engine;

@@ -6,8 +6,8 @@ import type { HeldMount } from './record.ts';
 
 /** A mount that was asked for, before volumes are made and sources looked at. */
 export type PlannedMount = Omit<HeldMount, 'point'> & {
-  readonly type: 'bind' | 'volume' | 'tmpfs';
-  /** A host path, a volume's name, or '' for an anonymous volume. */
+  readonly type: 'bind' | 'volume' | 'tmpfs' | 'image';
+  /** A host path, a volume's name, '' for an anonymous volume, or an image's name. */
   readonly source: string;
   readonly target: string;
   readonly mode: string;
@@ -149,6 +149,11 @@ function parseMount(mount: MountSpec): PlannedMount {
     const tmpfs = tmpfsMountOptions(mount);
     tmpfsOptions(tmpfs);
     return { ...plain, type: 'tmpfs', source: '', target, readOnly: ReadOnly, tmpfs };
+  }
+  if (Type === 'image') {
+    if (Source === '') throw bad('field Source must not be empty');
+    const subpath = mount.ImageOptions?.Subpath ?? '';
+    return { ...plain, type: 'image', source: Source, target, readOnly: true, propagation: 'rprivate', subpath };
   }
   throw new EngineError('unsupported', `mount type "${Type}" is not supported yet`);
 }

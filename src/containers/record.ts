@@ -1,4 +1,5 @@
 import type { Container, MountPoint, State } from './containers.ts';
+import type { MountedImage } from './image-mounts.ts';
 import { never } from './time.ts';
 
 /** What is stored of a container: what everybody sees, and what only this room needs. */
@@ -31,6 +32,8 @@ export interface HeldMount {
   readonly anonymous: boolean;
   /** The options of a tmpfs, as --tmpfs has them. */
   readonly tmpfs: string | undefined;
+  /** Of a mount of type `image`. */
+  readonly image?: MountedImage;
 }
 
 export const createdState: State = Object.freeze({

@@ -80,6 +80,7 @@ test('R01 half a create and strangers are removed, garbage is swept', async () =
   const { id } = await engine.containers.create('half', request(), undefined);
   engine.snapshots.prepared.delete(id);
   engine.snapshots.prepared.add(id64);
+  engine.snapshots.prepared.add(`${id64}.image0`);
   mkdirSync(join(engine.base, 'containers', id64));
   const garbage = 'cd'.repeat(32);
   engine.snapshots.prepared.add(garbage);

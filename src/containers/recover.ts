@@ -5,6 +5,7 @@ import type { Task, TaskExit } from '../runtime/runtime.ts';
 import { removeBundle } from './bundle.ts';
 import { scheduleRestart, supervise } from './exits.ts';
 import { healthUnwatched } from './health.ts';
+import { imageMountPoint, imagesOf, ownerOfSnapshot } from './image-mounts.ts';
 import { type ContainerRecord, createdState, isRunning } from './record.ts';
 import { forget, type Garbage, sweep } from './remove.ts';
 import { garbageKind, type Room, recordKind, volumesOf } from './room.ts';
@@ -43,7 +44,17 @@ export async function recover(room: Room): Promise<void> {
   // Known to the runtime are those that run; the others' state, monitors and cgroups go.
   const kept = [...adopted.values()].map(({ container }) => container);
   await deps.runtime.recover(new Set(adopted.keys()));
-  await deps.snapshots.recover(new Map(kept.map(({ id }): [string, string] => [id, room.rootfs(id)])));
+  await deps.snapshots.recover(
+    new Map(
+      kept.flatMap((container): [string, string][] => [
+        [container.id, room.rootfs(container.id)],
+        ...imagesOf(container).map(({ snapshot }): [string, string] => [
+          snapshot,
+          imageMountPoint(room, container.id, snapshot),
+        ]),
+      ]),
+    ),
+  );
   await deps.networks.recover(
     kept
       .filter(({ own }) => own.sandbox !== '')
@@ -167,7 +178,7 @@ async function removeStrangers(room: Room, prepared: ReadonlySet<string>): Promi
   const known = (id: string) => store.byId(id) !== undefined;
   const strange = (id: string) => /^[0-9a-f]{64}$/.test(id) && !known(id);
   for (const id of readdirSync(deps.runDir).filter(strange)) await clearBundle(room, id);
-  for (const id of [...prepared].filter(strange)) await deps.snapshots.remove(id);
+  for (const key of [...prepared].filter((key) => strange(ownerOfSnapshot(key)))) await deps.snapshots.remove(key);
   for (const id of readdirSync(deps.root).filter(strange)) await removeDirectory(room.directory(id));
 }
 

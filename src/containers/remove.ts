@@ -4,6 +4,7 @@ import { EngineError } from '../base/errors.ts';
 import { removeDirectory } from '../base/remove-directory.ts';
 import { removeBundle } from './bundle.ts';
 import { cancelRestart, closePending } from './exits.ts';
+import { removeSnapshots } from './image-mounts.ts';
 import { type ContainerRecord, isRunning } from './record.ts';
 import { garbageKind, type Room, recordKind } from './room.ts';
 
@@ -104,7 +105,7 @@ export async function sweep(room: Room, { id, volumes }: Garbage): Promise<void>
     await removeBundle(room, id);
     room.held.delete(id);
   }
-  await Promise.all([snapshots.remove(id), removeLogDirectory(room.directory(id), `${id}-json.log`)]);
+  await Promise.all([removeSnapshots(room, id), removeLogDirectory(room.directory(id), `${id}-json.log`)]);
   // Another container may have been given it by --volumes-from.
   const used = (name: string) => room.store.list().some(({ mounts }) => mounts.some((mount) => mount.Name === name));
   for (const name of volumes)

@@ -6,6 +6,7 @@ import type { Log } from '../base/log.ts';
 import type { Events } from '../events/bus.ts';
 import type { Images } from '../images/images.ts';
 import type { Networks } from '../networks/networks.ts';
+import type { Digest } from '../oci/digest.ts';
 import type { AttachRequest, Runtime, Task } from '../runtime/runtime.ts';
 import type { Machine } from '../runtime/spec/input.ts';
 import type { Snapshotter } from '../snapshots/snapshotter.ts';
@@ -109,8 +110,8 @@ export class Room {
   readonly held = new Set<string>();
   /** Attached before the start. */
   readonly pending = new Map<string, Set<PendingAttach>>();
-  /** Images that containers are being made of, by the ID of the container: they are in use before there is a record. */
-  readonly creating = new Map<string, Pick<Container, 'image' | 'imageManifest'>>();
+  /** Images and manifests that containers are being made with, by the container's ID: in use before there is a record. */
+  readonly creating = new Map<string, readonly Digest[]>();
   /** Being removed: a second remove is told so. */
   readonly removing = new Set<string>();
   /** Waiting for the next try of the restart policy. */

@@ -16,6 +16,7 @@ import { removeBundle } from './bundle.ts';
 import { joinRequest, networksToJoin } from './endpoints.ts';
 import { afterStartFailure, supervise } from './exits.ts';
 import { healthAtStart } from './health.ts';
+import { mountImages } from './image-mounts.ts';
 import { makeDirectoryInside } from './inside.ts';
 import { checkLinks, linkEnv } from './links.ts';
 import { logAttributes } from './log-attributes.ts';
@@ -92,15 +93,18 @@ async function launch(room: Room, container: ContainerRecord): Promise<Task> {
   mkdirSync(rootfs, { recursive: true, mode: 0o700 });
   undo.defer(() => removeBundle(room, id));
 
-  const [mounted, opened, sources, volumes] = await Promise.allSettled([
+  const [mounted, opened, sources, volumes, images] = await Promise.allSettled([
     deps.snapshots
       .mount(id, rootfs, { label: container.mountLabel })
       .then(() => undo.defer(() => deps.snapshots.unmount(id, rootfs))),
     openNetwork(room, container, undo),
     makeBindSources(container),
     attachVolumes(room, container, undo),
+    // What it mounted goes with the bundle.
+    mountImages(room, container),
   ]);
-  for (const outcome of [mounted, opened, sources, volumes]) if (outcome.status === 'rejected') throw outcome.reason;
+  for (const outcome of [mounted, opened, sources, volumes, images])
+    if (outcome.status === 'rejected') throw outcome.reason;
   const network = (opened as PromiseFulfilledResult<Opened>).value;
 
   // The intent: from here a start of the engine that finds the task knows its place in the network.

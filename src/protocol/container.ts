@@ -66,6 +66,7 @@ export interface MountSpec {
     readonly Subpath?: string;
     readonly DriverConfig?: { readonly Name?: string; readonly Options?: Readonly<Record<string, string>> };
   };
+  readonly ImageOptions?: { readonly Subpath?: string };
   readonly TmpfsOptions?: {
     readonly SizeBytes?: number;
     readonly Mode?: number;

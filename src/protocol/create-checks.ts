@@ -89,7 +89,7 @@ export function checkHostConfig(host: HostConfig, version: ApiVersion): void {
     if (PathOnHost === '') throw invalid('invalid device specification: no path on the host');
     if (!/^[rwm]{1,3}$/.test(CgroupPermissions)) throw invalid(`invalid device mode: ${CgroupPermissions}`);
   }
-  checkMounts(host);
+  checkMounts(host, version);
 }
 
 const ulimits = new Set(
@@ -150,7 +150,7 @@ export function checkNetworkMode(config: ContainerConfig, host: HostConfig): voi
     throw invalid('conflicting options: port exposing and the container type network mode');
 }
 
-function checkMounts(host: HostConfig): void {
+function checkMounts(host: HostConfig, version: ApiVersion): void {
   const targets = new Set<string>();
   const claim = (target: string) => {
     if (targets.has(target)) throw invalid(`Duplicate mount point: ${target}`);
@@ -158,7 +158,7 @@ function checkMounts(host: HostConfig): void {
   };
   for (const bind of host.Binds ?? []) claim(parseBind(bind).target);
   for (const mount of host.Mounts ?? []) {
-    checkMount(mount);
+    checkMount(mount, version);
     claim(cleanPath(mount.Target));
   }
   for (const target of Object.keys(host.Tmpfs ?? {})) {
@@ -172,9 +172,10 @@ function checkMounts(host: HostConfig): void {
   }
 }
 
-function checkMount(mount: MountSpec): void {
+function checkMount(mount: MountSpec, version: ApiVersion): void {
   const bad = (why: string) => invalid(`invalid mount config for type "${mount.Type ?? ''}": ${why}`);
   if (!['bind', 'volume', 'tmpfs', 'image'].includes(mount.Type)) throw bad(`mount type unknown`);
+  if (mount.Type === 'image' && version < 1048) throw invalid('Mount type "Image" needs API v1.48 or newer');
   if (mount.Target === '') throw bad('field Target must not be empty');
   if (!mount.Target.startsWith('/')) throw bad(`invalid mount path: '${mount.Target}' mount path must be absolute`);
   if (cleanPath(mount.Target) === '/') throw bad(`invalid specification: destination can't be '/'`);
@@ -182,6 +183,7 @@ function checkMount(mount: MountSpec): void {
   if (mount.Type !== 'bind' && mount.BindOptions) throw ofOthers('BindOptions');
   if (mount.Type !== 'volume' && mount.VolumeOptions) throw ofOthers('VolumeOptions');
   if (mount.Type !== 'tmpfs' && mount.TmpfsOptions) throw ofOthers('TmpfsOptions');
+  if (mount.Type !== 'image' && mount.ImageOptions) throw bad('field ImageOptions must not be specified');
   switch (mount.Type) {
     case 'bind': {
       if (!mount.Source) throw bad('field Source must not be empty');
@@ -202,7 +204,9 @@ function checkMount(mount: MountSpec): void {
       if ((mount.TmpfsOptions?.SizeBytes ?? 0) < 0) throw bad('size must not be negative');
       break;
     case 'image':
-      throw new EngineError('unsupported', 'Berth does not do mounts of type image yet');
+      if (!mount.Source) throw bad('field Source must not be empty');
+      if (mount.ImageOptions?.Subpath && !isLocal(mount.ImageOptions.Subpath))
+        throw bad('subpath must be a relative path within the volume');
   }
 }
 

@@ -44,6 +44,7 @@ const mount = object('Mount', {
     Subpath: string,
     DriverConfig: object('Driver', { Name: string, Options: stringMap }),
   }),
+  ImageOptions: object('ImageOptions', { Subpath: string }),
   TmpfsOptions: object('TmpfsOptions', {
     SizeBytes: integer,
     Mode: unsigned,

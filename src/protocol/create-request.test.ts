@@ -137,6 +137,10 @@ test('binds and mounts are checked in the words of Docker', () => {
     mount({ Type: 'volume', Source: 'vol', Target: '/b', VolumeOptions: { Subpath: 'a/../../b' } }),
     /subpath must be/,
   );
+  read(mount({ Type: 'image', Source: 'a:1', Target: '/i', ImageOptions: { Subpath: 'a/../b' } }));
+  refused(mount({ Type: 'image', Target: '/i' }), /field Source must not be empty/);
+  refused(mount({ Type: 'image', Source: 'a', Target: '/i', ImageOptions: { Subpath: '../b' } }), /subpath must be/);
+  refused(mount({ Type: 'tmpfs', Target: '/i', ImageOptions: {} }), /field ImageOptions must not be specified/);
   refused(host({ Tmpfs: { rel: '' } }), /mount path must be absolute/);
 });
 
