@@ -21,7 +21,9 @@ const entries = ['daemon/main', ...findEntries()];
 const heavyCommands = ['cli/commands/engine', 'cli/commands/quickstart', 'cli/commands/doctor'];
 
 /** Commands that are not for every minute: a file of its own each, with all that it needs. */
-const rareCommands = ['why', 'ports', 'inspect', 'debug', 'completion'].map((name) => `cli/commands/${name}`);
+const rareCommands = [
+  ...['why', 'ports', 'inspect', 'debug', 'completion', 'network', 'system', 'top', 'volume', 'prune', 'update'],
+].map((name) => `cli/commands/${name}`);
 
 const outputName = (name: string) => name.replaceAll('/', '-');
 const named = (names: readonly string[]) =>

@@ -1,147 +1,89 @@
-import { messageOf } from '../base/errors.ts';
-import { didYouMean, helpFor, parseArguments, UsageError } from './command.ts';
-import type { Entry } from './complete.ts';
-import { plain, printError } from './terminal.ts';
-
-/** Every command, loaded when it is asked for: starting `berth ps` reads none of the others. */
-const commands: Readonly<Record<string, Entry>> = {
-  quickstart: {
-    about: 'from nothing to a container that serves a page, step by step',
-    load: async () => (await import('./commands/quickstart.ts')).quickstart,
-  },
-  run: {
-    about: 'create a container from an image and start it',
-    load: async () => (await import('./commands/run.ts')).run,
-  },
-  ps: { about: 'list containers', load: async () => (await import('./commands/ps.ts')).ps },
-  ports: {
-    about: 'say who can reach each published port, and what the firewall makes of it',
-    load: async () => (await import('./commands/ports.ts')).ports,
-  },
-  why: {
-    about: 'say why a container is in the state that it is in, and what to try',
-    load: async () => (await import('./commands/why.ts')).why,
-  },
-  logs: { about: "show a container's output", load: async () => (await import('./commands/logs.ts')).logs },
-  exec: { about: 'run a command in a running container', load: async () => (await import('./commands/exec.ts')).exec },
-  debug: {
-    about: 'open a shell beside a container that has none',
-    load: async () => (await import('./commands/debug.ts')).debug,
-  },
-  start: { about: 'start stopped containers', load: async () => (await import('./commands/lifecycle.ts')).start },
-  stop: { about: 'stop running containers', load: async () => (await import('./commands/lifecycle.ts')).stop },
-  restart: {
-    about: 'stop containers and start them again',
-    load: async () => (await import('./commands/lifecycle.ts')).restart,
-  },
-  kill: { about: 'send a signal to containers', load: async () => (await import('./commands/lifecycle.ts')).kill },
-  rm: { about: 'remove containers', load: async () => (await import('./commands/lifecycle.ts')).rm },
-  cp: {
-    about: 'copy files between a container and this machine',
-    load: async () => (await import('./commands/files.ts')).cp,
-  },
-  diff: {
-    about: 'list what a container changed over its image',
-    load: async () => (await import('./commands/files.ts')).diff,
-  },
-  export: {
-    about: "write a container's files as a tar",
-    load: async () => (await import('./commands/files.ts')).exportFiles,
-  },
-  commit: {
-    about: 'make an image of a container',
-    load: async () => (await import('./commands/files.ts')).commit,
-  },
-  stats: { about: 'show what containers use', load: async () => (await import('./commands/stats.ts')).stats },
-  update: {
-    about: 'change limits and the restart policy of containers',
-    load: async () => (await import('./commands/update.ts')).update,
-  },
-  volume: {
-    about: 'list, create, inspect and remove volumes',
-    load: async () => (await import('./commands/volume.ts')).volume,
-  },
-  prune: { about: 'remove what is not in use', load: async () => (await import('./commands/prune.ts')).prune },
-  inspect: {
-    about: 'show all that is known of a container or an image',
-    load: async () => (await import('./commands/inspect.ts')).inspect,
-  },
-  pull: { about: 'get an image from a registry', load: async () => (await import('./commands/images.ts')).pull },
-  push: { about: 'put an image into a registry', load: async () => (await import('./commands/push.ts')).push },
-  load: { about: 'get images from an archive', load: async () => (await import('./commands/image-archives.ts')).load },
-  save: {
-    about: 'write images into an archive',
-    load: async () => (await import('./commands/image-archives.ts')).save,
-  },
-  import: {
-    about: 'make an image of a root file system',
-    load: async () => (await import('./commands/image-archives.ts')).importImage,
-  },
-  images: { about: 'list images', load: async () => (await import('./commands/images.ts')).images },
-  tag: { about: 'give an image another name', load: async () => (await import('./commands/images.ts')).tag },
-  rmi: { about: 'remove images', load: async () => (await import('./commands/images.ts')).rmi },
-  image: { about: 'remove images that nobody uses', load: async () => (await import('./commands/images.ts')).image },
-  login: { about: 'sign in to a registry', load: async () => (await import('./commands/login.ts')).login },
-  logout: { about: 'forget a sign-in', load: async () => (await import('./commands/login.ts')).logout },
-  engine: {
-    about: 'run, start, stop, install the engine',
-    load: async () => (await import('./commands/engine.ts')).engine,
-  },
-  doctor: {
-    about: 'check this machine, say what is wrong and the cure',
-    load: async () => (await import('./commands/doctor.ts')).doctor,
-  },
-  completion: {
-    about: 'make a shell complete commands and names',
-    load: async () => (await import('./commands/completion.ts')).completionOf(commands),
-  },
-  version: {
-    about: 'show the versions of the CLI and the engine',
-    load: async () => (await import('./commands/version.ts')).version,
-  },
-};
-
-/** Aliases that people type because docker has them. */
-const aliases: Readonly<Record<string, string>> = { ls: 'ps', remove: 'rm', status: 'ps' };
+import { EngineError, messageOf } from '../base/errors.ts';
+import { aliases, commands, dockerOnly } from './catalogue.ts';
+import { type Command, didYouMean, helpFor, parseArguments, UsageError } from './command.ts';
+import { type Entries, type Entry, type Group, isGroup } from './complete.ts';
+import { plain, printError, printErrorJson } from './terminal.ts';
 
 /** Runs one command line and returns its exit code. */
 export async function runCli(args: readonly string[]): Promise<number> {
-  const [first, ...rest] = args;
-  if (first === undefined || first === 'help' || first === '--help' || first === '-h') {
-    const asked = commands[rest[0] ?? ''];
-    process.stdout.write(asked ? helpFor(await asked.load()) : overview());
-    return 0;
-  }
-  const name = first === '--version' || first === '-v' ? 'version' : (aliases[first] ?? first);
+  let json = false;
   try {
-    const entry = commands[name];
-    if (!entry) throw unknownCommand(first);
-    const command = await entry.load();
-    const own = command.passThrough ? rest.slice(0, firstOperand(rest)) : rest;
+    const [first, ...rest] = args;
+    if (first === undefined || first === '--help' || first === '-h') return say(overview());
+    if (first === 'help') return say(await explain(rest));
+    if (first === '--version' || first === '-v') return await run('version', await load('version'), ['--short']);
+    const found = find(args);
+    if ('group' in found) return say(groupHelp(found.name, found.group));
+    const command = await found.entry.load();
+    const own = command.passThrough ? found.rest.slice(0, firstOperand(found.rest)) : found.rest;
+    json = own.some((word) => /^--json(?:=true|=1)?$/.test(word));
     // -h is --hostname where docker has it so.
     const short = Object.values(command.options).some((option) => option.short === '-h') ? '--help' : '-h';
-    if (own.includes('--help') || own.includes(short)) {
-      process.stdout.write(helpFor(command));
-      return 0;
-    }
-    return await command.run(
-      parseArguments(name, command, first === '--version' || first === '-v' ? ['--short'] : rest),
-    );
+    if (own.includes('--help') || own.includes(short)) return say(helpFor(command));
+    return await run(found.name, command, found.rest);
   } catch (error) {
     // Not by class: the bundles of the larger commands have classes of their own.
     const { hint, exitCode } = (error ?? {}) as { hint?: unknown; exitCode?: unknown };
-    printError(messageOf(error), typeof hint === 'string' ? hint : undefined);
+    const print = json ? printErrorJson : printError;
+    print(messageOf(error), typeof hint === 'string' ? hint : undefined);
     return typeof exitCode === 'number' ? exitCode : 1;
   }
 }
 
-/** What docker has and this has not: the engine answers to docker's own CLI. */
-const dockerOnly =
-  'attach builder build buildx commit compose container context cp create diff events export history import info login logout network pause plugin port prune push rename save search stats swarm system top unpause update volume wait';
+const run = (name: string, command: Command, rest: readonly string[]) =>
+  command.run(parseArguments(name, command, rest));
+
+function say(text: string): number {
+  process.stdout.write(text);
+  return 0;
+}
+
+async function load(name: string): Promise<Command> {
+  const entry = commands[name]!;
+  if (isGroup(entry)) throw new EngineError('internal', `${name} is no command`);
+  return await entry.load();
+}
+
+type Found =
+  | { readonly name: string; readonly entry: Entry; readonly rest: readonly string[] }
+  | { readonly name: string; readonly group: Group };
+
+/** The command of a command line, below its group where it has one: `container ls -a`. */
+function find([first, ...rest]: readonly string[]): Found {
+  const name = named(commands, first!);
+  const entry = commands[name];
+  if (!entry) throw unknownCommand(first!);
+  if (!isGroup(entry)) return { name, entry, rest };
+  const [second, ...others] = rest;
+  // `berth volume` and `berth volume -q` list.
+  const bare = second === undefined || (second.startsWith('-') && second !== '--help' && second !== '-h');
+  if (bare && entry.otherwise)
+    return { name: `${name} ${entry.otherwise}`, entry: entry.commands[entry.otherwise]!, rest };
+  if (second === undefined || second === '--help' || second === '-h' || second === 'help')
+    return { name, group: entry };
+  const below = named(entry.commands, second);
+  const command = entry.commands[below];
+  if (!command)
+    throw new UsageError(
+      `no such ${name} command: ${plain(second)}${didYouMean(second, Object.keys(entry.commands))}`,
+      `berth ${name} --help`,
+    );
+  return { name: `${name} ${below}`, entry: command, rest: others };
+}
+
+function named(entries: Entries, typed: string): string {
+  return typed in entries ? typed : (aliases[typed] ?? typed);
+}
+
+async function explain(words: readonly string[]): Promise<string> {
+  if (words.length === 0) return overview();
+  const found = find(words);
+  return 'group' in found ? groupHelp(found.name, found.group) : helpFor(await found.entry.load());
+}
 
 function unknownCommand(typed: string): UsageError {
   if (typed.startsWith('-')) return new UsageError(`unknown flag: ${plain(typed)}`, 'berth --help');
-  if (dockerOnly.split(' ').includes(typed))
+  if (dockerOnly.includes(typed))
     return new UsageError(
       `no such command: ${typed}; it is docker's, whose CLI speaks to this engine too`,
       `DOCKER_HOST=unix:///run/berth/berth.sock docker ${typed}, or berth --help`,
@@ -155,8 +97,18 @@ function firstOperand(words: readonly string[]): number {
   return at < 0 ? words.length : at;
 }
 
+function linesOf(entries: Entries): string {
+  const width = Math.max(...Object.keys(entries).map((name) => name.length));
+  return Object.entries(entries)
+    .map(([name, { about }]) => `  ${name.padEnd(width)}  ${about}\n`)
+    .join('');
+}
+
+function groupHelp(name: string, { about, commands: below, otherwise }: Group): string {
+  const usual = otherwise ? ` Without a word: ${otherwise}.` : '';
+  return `berth ${name} COMMAND\n\n${about}.${usual}\n\nCommands:\n${linesOf(below)}\n'berth ${name} COMMAND --help' tells more.\n`;
+}
+
 function overview(): string {
-  const width = Math.max(...Object.keys(commands).map((name) => name.length));
-  const lines = Object.entries(commands).map(([name, { about }]) => `  ${name.padEnd(width)}  ${about}`);
-  return `berth: containers, faster, and nothing is lost\n\nCommands:\n${lines.join('\n')}\n\n'berth COMMAND --help' tells more. Everything that speaks to Docker speaks to the engine:\n  export DOCKER_HOST=unix:///run/berth/berth.sock\n`;
+  return `berth: containers, faster, and nothing is lost\n\nCommands:\n${linesOf(commands)}\n'berth COMMAND --help' tells more. Everything that speaks to Docker speaks to the engine:\n  export DOCKER_HOST=unix:///run/berth/berth.sock\n`;
 }

@@ -8,12 +8,15 @@ export interface Option {
   /** `PORTS`, shown in help; absent for a flag that is on or off. */
   readonly value?: string;
   readonly many?: boolean;
+  /** Other long names that docker takes too: `net` for `network`. Not shown. */
+  readonly also?: readonly string[];
   readonly about: string;
 }
 
 export interface Parsed {
   readonly operands: readonly string[];
-  flag(name: string): boolean;
+  /** `otherwise` where it was not given. */
+  flag(name: string, otherwise?: boolean): boolean;
   /** The last value given. */
   value(name: string): string | undefined;
   values(name: string): readonly string[];
@@ -52,7 +55,12 @@ export function parseArguments(name: string, command: Command, args: readonly st
       option.short ? [[option.short.slice(1), long] as const] : [],
     ),
   );
+  const byOther = new Map(
+    Object.entries(command.options).flatMap(([long, { also = [] }]) => also.map((other) => [other, long] as const)),
+  );
   const put = (long: string, value: string) => {
+    if (command.options[long]!.value === undefined && !/^(?:1|t|true|0|f|false)$/i.test(value))
+      throw new UsageError(`--${long}=${value}: expected true or false`, help);
     const values = found.get(long);
     if (values) values.push(value);
     else found.set(long, [value]);
@@ -66,7 +74,8 @@ export function parseArguments(name: string, command: Command, args: readonly st
     }
     if (word.startsWith('--')) {
       const equals = word.indexOf('=');
-      const long = word.slice(2, equals < 0 ? undefined : equals);
+      const typed = word.slice(2, equals < 0 ? undefined : equals);
+      const long = byOther.get(typed) ?? typed;
       const option = command.options[long];
       if (!option)
         throw new UsageError(`unknown flag: --${long}${didYouMean(long, Object.keys(command.options), '--')}`, help);
@@ -102,7 +111,10 @@ export function parseArguments(name: string, command: Command, args: readonly st
   }
   return {
     operands,
-    flag: (long) => !['false', '0', undefined].includes(found.get(long)?.at(-1)),
+    flag: (long, otherwise = false) => {
+      const last = found.get(long)?.at(-1);
+      return last === undefined ? otherwise : /^(?:1|t|true)$/i.test(last);
+    },
     value: (long) => found.get(long)?.at(-1),
     values: (long) => found.get(long) ?? [],
   };

@@ -7,11 +7,25 @@ export interface Entry {
   readonly load: () => Promise<Command>;
 }
 
+/** Commands below a word: `berth volume create`. */
+export interface Group {
+  readonly about: string;
+  readonly commands: Readonly<Record<string, Entry>>;
+  /** What it is without a further word. */
+  readonly otherwise?: string;
+}
+
+export type Entries = Readonly<Record<string, Entry | Group>>;
+
+export function isGroup(entry: Entry | Group): entry is Group {
+  return 'commands' in entry;
+}
+
 /** Of what the engine has names. */
 export type NameKind = 'containers' | 'running' | 'stopped' | 'images' | 'networks' | 'volumes';
 
 export interface CompletionDeps {
-  readonly commands: Readonly<Record<string, Entry>>;
+  readonly commands: Entries;
   /** Nothing where the engine does not answer at once. */
   readonly names: (kind: NameKind) => Promise<readonly string[]>;
 }
@@ -26,11 +40,20 @@ export async function complete(line: string, { commands, names }: CompletionDeps
   const words = splitLine(line).slice(1);
   const typed = words.pop() ?? '';
   const fitting = (candidates: readonly Candidate[]) => candidates.filter(({ word }) => word.startsWith(typed));
-  const [name, ...before] = words;
-  const overview = Object.entries(commands).map(([word, { about }]) => ({ word, about }));
-  if (name === undefined || (name === 'help' && before.length === 0))
-    return fitting([...overview, ...(name === undefined ? [{ word: 'help', about: 'explain a command' }] : [])]);
-  const entry = commands[name];
+  const [first, ...others] = words;
+  const overview = (entries: Entries) => Object.entries(entries).map(([word, { about }]) => ({ word, about }));
+  if (first === undefined || (first === 'help' && others.length === 0))
+    return fitting([
+      ...overview(commands),
+      ...(first === undefined ? [{ word: 'help', about: 'explain a command' }] : []),
+    ]);
+  const top = commands[first];
+  if (!top) return [];
+  const [second, ...below] = others;
+  if (isGroup(top) && second === undefined) return fitting(overview(top.commands));
+  const [name, entry, before] = isGroup(top)
+    ? ([`${first} ${second}`, top.commands[second!], below] as const)
+    : ([first, top, others] as const);
   if (!entry) return [];
   const command = await entry.load();
   const place = placeOf(command, before, typed);
@@ -103,12 +126,14 @@ function wantedByOption({ value = '' }: Option): Wanted {
   return nothing;
 }
 
-const onlyRunning = new Set(['exec', 'debug', 'stop', 'kill', 'stats', 'pause']);
+const onlyRunning = new Set(['exec', 'debug', 'stop', 'kill', 'stats', 'pause', 'top', 'attach']);
 
 /** By the usage line, which people read too: `[OPTIONS] CONTAINER...`, `[start | stop]`, `bash | zsh`. */
 function wantedByOperand(name: string, usage: string, index: number): Wanted {
+  const verb = name.split(' ').at(-1)!;
+  const own = usage.startsWith(`${name} `) ? name.length : usage.indexOf(' ');
   const words = usage
-    .slice(usage.indexOf(' ') + 1)
+    .slice(own + 1)
     .replace(/ ?\| ?/g, '|')
     .split(' ')
     .filter((word) => word !== '[OPTIONS]');
@@ -119,7 +144,7 @@ function wantedByOperand(name: string, usage: string, index: number): Wanted {
     case 'CONTAINER':
       return {
         values: [],
-        kinds: [onlyRunning.has(name) ? 'running' : name === 'start' ? 'stopped' : 'containers'],
+        kinds: [onlyRunning.has(verb) ? 'running' : verb === 'start' ? 'stopped' : 'containers'],
       };
     case 'IMAGE':
       return { values: [], kinds: ['images'] };
@@ -128,7 +153,7 @@ function wantedByOperand(name: string, usage: string, index: number): Wanted {
     case 'VOLUME':
       return { values: [], kinds: ['volumes'] };
     case 'NAME':
-      return name === 'inspect' ? { values: [], kinds: ['containers', 'images', 'networks', 'volumes'] } : nothing;
+      return verb === 'inspect' ? { values: [], kinds: ['containers', 'images', 'networks', 'volumes'] } : nothing;
     default:
       return nothing;
   }

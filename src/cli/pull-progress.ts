@@ -19,14 +19,26 @@ export interface Pulled {
   readonly seconds: number;
 }
 
+export interface PullOptions {
+  readonly platform?: string | undefined;
+  /** Says nothing. */
+  readonly quiet?: boolean;
+  /** Every tag of the repository. */
+  readonly allTags?: boolean;
+}
+
 /** Pulls and shows one line that moves: bytes, rate, layers. Where nobody watches, only the end. */
-export async function pullImage(client: EngineClient, name: string, platform: string | undefined): Promise<Pulled> {
+export async function pullImage(
+  client: EngineClient,
+  name: string,
+  { platform, quiet = false, allTags = false }: PullOptions = {},
+): Promise<Pulled> {
   const from = performance.now();
   const layers = new Map<string, { current: number; total: number; done: boolean }>();
   let last = '';
   let shown = 0;
-  const live = process.stderr.isTTY === true;
-  const [image, tag] = splitTag(name);
+  const live = process.stderr.isTTY === true && !quiet;
+  const [image, tag] = allTags ? [name, undefined] : splitTag(name);
   for await (const line of client.stream<Line>('POST', '/images/create', {
     query: { fromImage: image, tag, platform },
     headers: await authHeader(image),
@@ -53,9 +65,10 @@ export async function pullImage(client: EngineClient, name: string, platform: st
   const seconds = (performance.now() - from) / 1000;
   const upToDate = /up to date/.test(last);
   if (live) process.stderr.write('\r\x1b[K');
-  process.stderr.write(
-    `${paint('green', '✓', process.stderr)} ${plain(name)} ${upToDate ? 'is up to date' : 'pulled'}  ${layers.size} layers in ${seconds.toFixed(1)} s\n`,
-  );
+  if (!quiet)
+    process.stderr.write(
+      `${paint('green', '✓', process.stderr)} ${plain(name)} ${upToDate ? 'is up to date' : 'pulled'}  ${layers.size} layers in ${seconds.toFixed(1)} s\n`,
+    );
   return { image: name, upToDate, layers: layers.size, seconds };
 }
 

@@ -71,6 +71,11 @@ export function printError(message: string, hint?: string): void {
   if (hint) process.stderr.write(`  try: ${plain(hint)}\n`);
 }
 
+/** The same for `--json`: on stderr, so that what is on stdout stays what was asked for. */
+export function printErrorJson(message: string, hint?: string): void {
+  process.stderr.write(`${jsonText({ error: message, ...(hint && { try: hint }) })}\n`);
+}
+
 /** JSON in which no letter is a command to a terminal: it escapes the control characters below space by itself, these not. */
 export function jsonText(value: unknown, indent = 0): string {
   return JSON.stringify(value, null, indent).replace(

@@ -80,7 +80,7 @@ describe('berth stats, update, volume and prune', () => {
     assert.match(some.stderr, /get nosuch: no such volume/);
     assert.equal(says('volume', 'rm', '-f', 'nosuch'), 'nosuch\n');
     assert.equal(berth('volume', 'rm').status, 125);
-    assert.match(berth('volume', 'bogus').stderr, /no such volume command: bogus/);
+    assert.match(berth('volume', 'bogus').stderr, /no such volume command: bogus\n/);
   });
 
   test('prune removes what is not in use, and asks somebody', () => {

@@ -26,7 +26,17 @@ function berth(env: NodeJS.ProcessEnv, args: readonly string[], input = ''): Res
 }
 
 const commands =
-  'quickstart run ps ports why logs exec debug start stop restart kill rm cp diff export commit stats update volume prune inspect pull push load save import images tag rmi image login logout engine doctor completion version';
+  'quickstart run ps ports why logs exec attach debug start stop restart kill pause unpause wait rename rm top port cp diff export commit stats update prune inspect pull push load save import images tag rmi history search events info login logout engine doctor completion version';
+
+/** Commands below a word, by that word. */
+const groups: Readonly<Record<string, string>> = {
+  container:
+    'ls inspect prune run logs exec attach start stop restart kill pause unpause wait rename rm top port cp diff export commit stats update',
+  image: 'ls inspect prune rm pull push load save import tag history',
+  network: 'ls create connect disconnect inspect rm prune',
+  volume: 'ls create inspect rm prune',
+  system: 'events info prune',
+};
 
 describe('the berth command without an engine', () => {
   const env = { BERTH_SOCKET: '/nonexistent/engine.sock' };
@@ -40,6 +50,17 @@ describe('the berth command without an engine', () => {
       assert.equal(help.status, 0, name);
       assert.match(help.stdout, new RegExp(`^berth ${name}`));
       assert.equal(help.stderr, '');
+    }
+    for (const [group, below] of Object.entries(groups)) {
+      assert.match(overview.stdout, new RegExp(`^  ${group} `, 'm'));
+      const listed = berth(env, [group, '--help']);
+      assert.deepEqual([listed.status, listed.stderr], [0, '']);
+      for (const name of below.split(' ')) {
+        assert.match(listed.stdout, new RegExp(`^  ${name} `, 'm'), group);
+        const help = berth(env, ['help', group, name]);
+        assert.equal(help.status, 0, help.stderr);
+        assert.match(help.stdout, /^berth \w+/);
+      }
     }
   });
 
@@ -55,8 +76,10 @@ describe('the berth command without an engine', () => {
       [['run', '--env-file', '/nonexistent', 'bb:1'], /--env-file cannot be read/],
       [['engine', 'strat'], /no such engine command: strat; did you mean start\?/],
       [['-x'], /unknown flag: -x/],
-      [['image', 'prun'], /no such image command: prun/],
-      [['image', 'prune', '-f', 'until'], /--filter until: expected NAME=VALUE/],
+      [['image', 'prun'], /no such image command: prun; did you mean prune\?/],
+      [['image', 'prune', '--filter', 'until'], /--filter until: expected NAME=VALUE/],
+      [['run', '--read-only=maybe', 'bb:1'], /--read-only=maybe: expected true or false/],
+      [['network', 'create', '--gw', 'x'], /unknown flag: --gw/],
       [['login', '-u', 'ann'], /there is no terminal to ask on/],
     ] as const) {
       const result = berth(env, args);
@@ -68,12 +91,13 @@ describe('the berth command without an engine', () => {
   });
 
   test('what only docker has is told from what nobody has, and -h of run is the host name', () => {
-    const network = berth(env, ['network', 'ls']);
-    assert.equal(network.status, 125);
-    assert.match(
-      network.stderr,
-      /no such command: network; it is docker's.*\n {2}try: DOCKER_HOST=unix:\S+ docker network/,
-    );
+    const swarm = berth(env, ['swarm', 'init']);
+    assert.equal(swarm.status, 125);
+    assert.match(swarm.stderr, /no such command: swarm; it is docker's.*\n {2}try: DOCKER_HOST=unix:\S+ docker swarm/);
+    assert.deepEqual(JSON.parse(berth(env, ['ps', '--json']).stderr), {
+      error: 'no engine answers on /nonexistent/engine.sock',
+      try: 'berth engine start',
+    });
     const named = berth(env, ['run', '-h', 'ahoy', 'bb:1']);
     assert.equal(named.stdout, '');
     assert.match(named.stderr, /no engine answers/);
@@ -92,6 +116,9 @@ describe('the berth command without an engine', () => {
       ['ports'],
       ['debug', 'x'],
       ['exec', 'ls'],
+      ['network', 'ls'],
+      ['top', 'x'],
+      ['system', 'info'],
     ]) {
       const result = berth(env, args);
       assert.equal(result.status, 1, args[0]);
@@ -153,9 +180,9 @@ describe('the berth command with an engine', () => {
     assert.equal(berth(env, ['run', '--rm', 'mine:1']).stdout, 'yes\n');
     assert.match(berth(env, ['import', '-c', 'RUN x', rootfs]).stderr, /RUN is not a valid change command/);
     assert.equal(berth(env, ['import', rootfs]).status, 0);
-    const kept = berth(env, ['image', 'prune', '--filter', 'label=nosuch']);
+    const kept = berth(env, ['image', 'prune', '-f', '--filter', 'label=nosuch']);
     assert.deepEqual([kept.status, kept.stdout], [0, 'freed 0 B\n']);
-    assert.match(berth(env, ['image', 'prune']).stdout, /^removed sha256:[0-9a-f]{64}\nfreed \S+ B\n$/);
+    assert.match(berth(env, ['image', 'prune', '-f']).stdout, /^removed sha256:[0-9a-f]{64}\nfreed \S+ B\n$/);
     assert.match(berth(env, ['image', 'ls']).stdout, /^mine:1 /m);
     assert.equal(berth(env, ['rmi', 'mine:1', 'saved:1']).status, 0);
   });

@@ -99,7 +99,7 @@ async function createOrPull(client: EngineClient, image: string, json: object): 
     return await create();
   } catch (error) {
     if (!(error instanceof ResponseError) || error.status !== 404 || !/no such image/i.test(error.message)) throw error;
-    await pullImage(client, image, undefined);
+    await pullImage(client, image);
     return await create();
   }
 }

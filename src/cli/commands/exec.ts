@@ -2,6 +2,7 @@ import type { EngineClient } from '../../client/client.ts';
 import { type Command, type Parsed, parseArguments, UsageError } from '../command.ts';
 import { withEngine } from '../connect.ts';
 import { inspectContainer } from '../container-info.ts';
+import { environmentOf } from '../environment.ts';
 import type { Listed } from '../ps-words.ts';
 import { converse } from '../streams.ts';
 import { plain, printJson, table } from '../terminal.ts';
@@ -17,7 +18,9 @@ export const exec: Command = {
     tty: { short: '-t', about: 'give it a terminal' },
     env: { short: '-e', value: 'NAME=VALUE', many: true, about: 'an environment variable' },
     user: { short: '-u', value: 'USER[:GROUP]', about: 'who runs it' },
+    'env-file': { value: 'FILE', many: true, about: 'environment variables, one a line' },
     workdir: { short: '-w', value: 'DIR', about: 'the working directory' },
+    'detach-keys': { value: 'KEYS', about: 'what leaves it running (ctrl-p,ctrl-q)' },
     privileged: { about: 'no confinement' },
   },
   operands: { least: 1, most: Number.POSITIVE_INFINITY },
@@ -43,6 +46,7 @@ async function execute(
   const detach = parsed.flag('detach');
   const tty = parsed.flag('tty');
   const stdin = parsed.flag('interactive') && !detach;
+  const detachKeys = parsed.value('detach-keys');
   const { Id } = await client.json<{ Id: string }>('POST', `/containers/${encodeURIComponent(container)}/exec`, {
     json: {
       Cmd: command,
@@ -50,7 +54,8 @@ async function execute(
       AttachStdout: !detach,
       AttachStderr: !detach,
       Tty: tty,
-      Env: parsed.values('env'),
+      Env: environmentOf(parsed, 'berth exec --help'),
+      ...(detachKeys !== undefined && { DetachKeys: detachKeys }),
       User: parsed.value('user') ?? '',
       WorkingDir: parsed.value('workdir') ?? '',
       Privileged: parsed.flag('privileged'),
@@ -65,7 +70,11 @@ async function execute(
   const { stream, multiplexed } = await client.hijack(`/exec/${Id}/start`, { ...start, query });
   // On a terminal of its own it reads Ctrl-C itself.
   if (!tty) passSignals(client, Id);
-  await converse({ client, stream, multiplexed, stdin, tty, resizePath: `/exec/${Id}/resize` });
+  const left = await converse({
+    ...{ client, stream, multiplexed, stdin, tty, detachKeys },
+    resizePath: `/exec/${Id}/resize`,
+  });
+  if (left) return 0;
   return (await client.json<{ ExitCode: number | null }>('GET', `/exec/${Id}/json`)).ExitCode ?? 1;
 }
 

@@ -1,5 +1,6 @@
-import { type Command, type Parsed, UsageError } from '../command.ts';
+import type { Command, Parsed } from '../command.ts';
 import { withEngine } from '../connect.ts';
+import { filtersOf } from '../pairs.ts';
 import { pullImage, splitTag } from '../pull-progress.ts';
 import { humanBytes, plain, printJson, table } from '../terminal.ts';
 
@@ -8,13 +9,18 @@ export const pull: Command = {
   about:
     'Gets an image from a registry; what is here already is not fetched again, what was cut goes on where it stopped.',
   options: {
+    'all-tags': { short: '-a', about: 'every tag of the repository' },
     platform: { value: 'OS/ARCH', about: 'which of the image’s platforms' },
+    quiet: { short: '-q', about: 'only its name' },
     json: { about: 'what came of it, as JSON' },
   },
   operands: { least: 1, most: 1 },
   async run(parsed) {
-    const pulled = await withEngine((client) => pullImage(client, parsed.operands[0]!, parsed.value('platform')));
+    const [image] = parsed.operands;
+    const how = { platform: parsed.value('platform'), quiet: parsed.flag('quiet'), allTags: parsed.flag('all-tags') };
+    const pulled = await withEngine((client) => pullImage(client, image!, how));
     if (parsed.flag('json')) printJson(pulled);
+    else if (parsed.flag('quiet')) process.stdout.write(`${plain(image!)}\n`);
     return 0;
   },
 };
@@ -22,79 +28,66 @@ export const pull: Command = {
 interface Listed {
   readonly Id: string;
   readonly RepoTags: readonly string[] | null;
+  readonly RepoDigests: readonly string[] | null;
   readonly Created: number;
   readonly Size: number;
 }
 
 export const images: Command = {
-  usage: 'images [OPTIONS]',
-  about: 'Lists images.',
-  options: { quiet: { short: '-q', about: 'only the ids' }, json: { about: 'what the engine says, as JSON' } },
-  operands: { least: 0, most: 0 },
+  usage: 'images [OPTIONS] [IMAGE]',
+  about: 'Lists images, or those of one repository.',
+  options: {
+    all: { short: '-a', about: 'also what was made on the way to another' },
+    filter: {
+      ...{ short: '-f', value: 'NAME=VALUE', many: true },
+      about: 'only those that match: reference, dangling, label, before, since, until',
+    },
+    digests: { about: 'with their digests' },
+    quiet: { short: '-q', about: 'only the ids' },
+    'no-trunc': { about: 'whole ids' },
+    json: { about: 'what the engine says, as JSON' },
+  },
+  operands: { least: 0, most: 1 },
   run: listImages,
 };
 
 async function listImages(parsed: Parsed): Promise<number> {
-  const listed = await withEngine((client) => client.json<readonly Listed[]>('GET', '/images/json'));
+  const filters = filtersOf(parsed.values('filter'), 'berth images --help');
+  const [name] = parsed.operands;
+  if (name !== undefined) filters['reference'] = [...(filters['reference'] ?? []), name];
+  const all = parsed.flag('all') ? 1 : undefined;
+  const listed = await withEngine((client) =>
+    client.json<readonly Listed[]>('GET', '/images/json', { query: { all, filters: JSON.stringify(filters) } }),
+  );
+  const shortId = (id: string) => (parsed.flag('no-trunc') ? id : shortened(id));
   if (parsed.flag('json')) printJson(listed);
   else if (parsed.flag('quiet')) process.stdout.write(listed.map(({ Id }) => `${shortId(Id)}\n`).join(''));
   else {
-    const rows = listed.flatMap(({ RepoTags, Id, Created, Size }) =>
+    const digests = parsed.flag('digests');
+    const rows = listed.flatMap(({ RepoTags, RepoDigests, Id, Created, Size }) =>
       (RepoTags?.length ? RepoTags : ['<none>']).map((name) => [
         name,
+        ...(digests ? [digestOf(name, RepoDigests ?? [])] : []),
         shortId(Id),
         new Date(Created * 1000).toISOString().slice(0, 10),
         humanBytes(Size),
       ]),
     );
-    process.stdout.write(table(['IMAGE', 'ID', 'MADE', 'SIZE'], rows));
+    process.stdout.write(table(['IMAGE', ...(digests ? ['DIGEST'] : []), 'ID', 'MADE', 'SIZE'], rows));
   }
   return 0;
 }
 
-/** `berth image prune`; `berth image ls` is `berth images`. */
-export const image: Command = {
-  usage: 'image prune [-a] [OPTIONS]',
-  about: 'Removes images without a name that no container uses; `image ls` lists images.',
-  options: {
-    all: { short: '-a', about: 'also those with names, where no container uses them' },
-    filter: { short: '-f', value: 'NAME=VALUE', many: true, about: 'only those that match: until, label' },
-    quiet: { short: '-q', about: 'ls: only the ids' },
-    json: { about: 'what the engine says, as JSON' },
-  },
-  operands: { least: 0, most: 1 },
-  examples: ['berth image prune -a --filter until=72h'],
-  async run(parsed) {
-    const [what = 'ls'] = parsed.operands;
-    if (what === 'ls' || what === 'list') return await listImages(parsed);
-    if (what !== 'prune') throw new UsageError(`no such image command: ${what}`, 'berth image --help');
-    const filters: Record<string, string[]> = { dangling: [parsed.flag('all') ? 'false' : 'true'] };
-    for (const entry of parsed.values('filter')) {
-      const at = entry.indexOf('=');
-      if (at < 0) throw new UsageError(`--filter ${entry}: expected NAME=VALUE`, 'berth image --help');
-      const name = entry.slice(0, at);
-      filters[name] = [...(filters[name] ?? []), entry.slice(at + 1)];
-    }
-    const pruned = await withEngine((client) =>
-      client.json<Pruned>('POST', '/images/prune', { query: { filters: JSON.stringify(filters) } }),
-    );
-    if (parsed.flag('json')) printJson(pruned);
-    else {
-      for (const gone of pruned.ImagesDeleted ?? []) process.stdout.write(removedLine(gone));
-      process.stdout.write(`freed ${humanBytes(pruned.SpaceReclaimed)}\n`);
-    }
-    return 0;
-  },
-};
+/** Of the repository of this name. */
+function digestOf(name: string, digests: readonly string[]): string {
+  const repository = name.slice(0, name.lastIndexOf(':'));
+  const found = digests.find((one) => one.startsWith(`${repository}@`)) ?? digests[0];
+  return found?.slice(found.indexOf('@') + 1) ?? '-';
+}
 
 interface Gone {
   readonly Untagged?: string;
   readonly Deleted?: string;
-}
-
-interface Pruned {
-  readonly ImagesDeleted: readonly Gone[] | null;
-  readonly SpaceReclaimed: number;
 }
 
 function removedLine({ Untagged, Deleted }: Gone): string {
@@ -119,6 +112,8 @@ export const rmi: Command = {
   about: 'Takes names off images, and removes those that have none left.',
   options: {
     force: { short: '-f', about: 'also when it has several names or a stopped container uses it' },
+    'no-prune': { about: 'keep parents without names' },
+    platform: { value: 'OS/ARCH', many: true, about: 'only the image for this platform' },
     json: { about: 'what is gone, as JSON' },
   },
   operands: { least: 1, most: Number.POSITIVE_INFINITY },
@@ -138,6 +133,6 @@ export const rmi: Command = {
   },
 };
 
-function shortId(id: string): string {
+export function shortened(id: string): string {
   return id.replace(/^sha256:/, '').slice(0, 12);
 }

@@ -47,12 +47,17 @@ function each(
 const post = (client: EngineClient, container: string, action: string, query: Query = {}) =>
   client.json('POST', `/containers/${encodeURIComponent(container)}/${action}`, { query });
 
-const time: Option = { short: '-t', value: 'SECONDS', about: 'how long it may take before it is killed' };
+const time: Option = {
+  short: '-t',
+  also: ['timeout'],
+  value: 'SECONDS',
+  about: 'how long it may take before it is killed',
+};
 const signal: Option = { short: '-s', value: 'SIGNAL', about: 'by name or number' };
 
-export const start = each('start', 'Starts containers that do not run.', {}, (client, container) =>
-  post(client, container, 'start'),
-);
+/** `berth start` without a terminal. */
+export const startAll = (parsed: Parsed) =>
+  each('start', '', {}, (client, container) => post(client, container, 'start')).run(parsed);
 export const stop = each(
   'stop',
   'Asks containers to end, and kills those that do not in time.',
@@ -78,10 +83,59 @@ export const rm = each(
   'Removes containers.',
   {
     force: { short: '-f', about: 'those that run too: they are killed' },
+    link: { short: '-l', about: 'only the link of this name' },
     volumes: { short: '-v', about: 'with their anonymous volumes' },
   },
   (client, container, parsed) =>
     client.json('DELETE', `/containers/${encodeURIComponent(container)}`, {
-      query: { force: parsed.flag('force') ? 1 : 0, v: parsed.flag('volumes') ? 1 : 0 },
+      query: {
+        force: parsed.flag('force') ? 1 : 0,
+        v: parsed.flag('volumes') ? 1 : 0,
+        link: parsed.flag('link') ? 1 : undefined,
+      },
     }),
 );
+
+export const pause = each('pause', 'Holds all processes of containers where they are.', {}, (client, container) =>
+  post(client, container, 'pause'),
+);
+export const unpause = each('unpause', 'Lets paused containers go on.', {}, (client, container) =>
+  post(client, container, 'unpause'),
+);
+
+export const wait: Command = {
+  usage: 'wait [OPTIONS] CONTAINER...',
+  about: 'Waits until containers have ended, and prints their exit codes, one a line.',
+  options: {
+    condition: { value: 'not-running|next-exit|removed', about: 'what is waited for (not-running)' },
+    json: { about: 'as JSON' },
+  },
+  operands: { least: 1, most: Number.POSITIVE_INFINITY },
+  async run(parsed) {
+    const condition = parsed.value('condition');
+    const codes = await withEngine(async (client) => {
+      const all: { container: string; exitCode: number }[] = [];
+      for (const container of parsed.operands) {
+        const path = `/containers/${encodeURIComponent(container)}/wait`;
+        const { StatusCode } = await client.json<{ StatusCode: number }>('POST', path, { query: { condition } });
+        if (!parsed.flag('json')) process.stdout.write(`${StatusCode}\n`);
+        all.push({ container, exitCode: StatusCode });
+      }
+      return all;
+    });
+    if (parsed.flag('json')) printJson(codes);
+    return 0;
+  },
+};
+
+export const rename: Command = {
+  usage: 'rename CONTAINER NEW_NAME',
+  about: 'Gives a container another name.',
+  options: {},
+  operands: { least: 2, most: 2 },
+  async run(parsed) {
+    const [container, name] = parsed.operands;
+    await withEngine((client) => post(client, container!, 'rename', { name: name! }));
+    return 0;
+  },
+};

@@ -2,6 +2,7 @@ import { createInterface } from 'node:readline/promises';
 import { type EngineClient, ResponseError } from '../../client/client.ts';
 import { type Command, UsageError } from '../command.ts';
 import { withEngine } from '../connect.ts';
+import { filtersOf } from '../pairs.ts';
 import { humanBytes, plain } from '../terminal.ts';
 
 interface Pruned {
@@ -38,17 +39,53 @@ export const prune: Command = {
   },
 };
 
+const nouns = {
+  container: 'containers that do not run',
+  image: 'images that nobody uses',
+  network: 'networks that nobody uses',
+  volume: 'volumes that nobody uses, with what is in them',
+} as const;
+
+/** `berth volume prune` and its like: of one kind only. */
+export function pruneOf(kind: keyof typeof nouns): Command {
+  const named = kind === 'image' || kind === 'volume';
+  return {
+    usage: `${kind} prune [OPTIONS]`,
+    about: `Removes ${nouns[kind]}.`,
+    options: {
+      ...(named && { all: { short: '-a', about: `also ${kind}s with a name` } }),
+      filter: { value: 'NAME=VALUE', many: true, about: 'only those that match: until, label' },
+      force: { short: '-f', about: 'without asking' },
+    },
+    operands: { least: 0, most: 0 },
+    async run(parsed) {
+      const filters = filtersOf(parsed.values('filter'), `berth ${kind} prune --help`);
+      if (kind === 'image') filters['dangling'] = [parsed.flag('all') ? 'false' : 'true'];
+      if (kind === 'volume' && parsed.flag('all')) filters['all'] = ['true'];
+      if (!parsed.flag('force') && !(await agreedTo(nouns[kind], `berth ${kind} prune -f`))) return 1;
+      await withEngine(async (client) => {
+        process.stdout.write(`freed ${humanBytes(await one(client, `/${kind}s/prune`, kind, filters))}\n`);
+      });
+      return 0;
+    },
+  };
+}
+
 async function agreed(all: boolean, volumes: boolean): Promise<boolean> {
-  if (!process.stdin.isTTY) throw new UsageError('prune removes things and there is nobody to ask', 'berth prune -f');
   const what = [
     'containers that do not run',
     'networks nobody uses',
     all ? 'images nobody uses' : 'images without a name',
   ];
   if (volumes) what.push('volumes without a name and what is in them');
+  return await agreedTo(what.join(', '), 'berth prune -f');
+}
+
+async function agreedTo(what: string, otherwise: string): Promise<boolean> {
+  if (!process.stdin.isTTY) throw new UsageError('prune removes things and there is nobody to ask', otherwise);
   const ask = createInterface({ input: process.stdin, output: process.stdout });
   try {
-    return /^y(es)?$/i.test((await ask.question(`Remove ${what.join(', ')}? [y/N] `)).trim());
+    return /^y(es)?$/i.test((await ask.question(`Remove ${what}? [y/N] `)).trim());
   } finally {
     ask.close();
   }

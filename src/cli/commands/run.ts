@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { EngineError, messageOf } from '../../base/errors.ts';
 import { ResponseError } from '../../client/client.ts';
 import { type Command, type Parsed, UsageError } from '../command.ts';
 import { withEngine } from '../connect.ts';
 import { engineNames } from '../engine-names.ts';
+import { environmentOf } from '../environment.ts';
 import { runInForeground, startFailureCode, startOrRemove } from '../foreground.ts';
 import { nearest } from '../missing.ts';
 import { pullImage } from '../pull-progress.ts';
@@ -66,7 +66,7 @@ export const run: Command = {
         if (!(error instanceof ResponseError) || error.status !== 404 || !/no such image/i.test(error.message))
           throw error;
         process.stderr.write(`${plain(image!)} is not here: getting it from its registry\n`);
-        await pullImage(client, image!, parsed.value('platform')).catch(async (failed: unknown) => {
+        await pullImage(client, image!, { platform: parsed.value('platform') }).catch(async (failed: unknown) => {
           const near = nearest(image!, await engineNames(client, 'images').catch(() => []));
           if (near === undefined || !(failed instanceof EngineError)) throw failed;
           throw new EngineError(failed.kind, failed.message, {
@@ -108,16 +108,13 @@ function createBody(parsed: Parsed): Record<string, unknown> {
   const stdin = parsed.flag('interactive');
   const detach = parsed.flag('detach');
   const published = publishedPorts(parsed.values('publish'), parsed.flag('public') ? '' : '127.0.0.1');
-  const environment = [...parsed.values('env-file').flatMap(readEnvFile), ...parsed.values('env')].flatMap((entry) =>
-    entry.includes('=') ? [entry] : process.env[entry] === undefined ? [] : [`${entry}=${process.env[entry]}`],
-  );
   const privileged = parsed.flag('privileged');
   const entrypoint = parsed.value('entrypoint');
   return {
     Image: image,
     ...(command.length > 0 ? { Cmd: command } : {}),
     ...(entrypoint === undefined ? {} : { Entrypoint: [entrypoint] }),
-    Env: environment,
+    Env: environmentOf(parsed, help),
     Tty: parsed.flag('tty'),
     OpenStdin: stdin,
     StdinOnce: stdin && !detach,
@@ -160,16 +157,6 @@ export function publishedPorts(
     bindings.push({ HostIp: address?.replace(/[[\]]/g, '') ?? fallback, HostPort: host });
   }
   return ports;
-}
-
-function readEnvFile(path: string): string[] {
-  try {
-    return readFileSync(path, 'utf8')
-      .split(/\r?\n/)
-      .filter((line) => line.trim() !== '' && !line.trimStart().startsWith('#'));
-  } catch (error) {
-    throw new UsageError(`the file of --env-file cannot be read: ${messageOf(error)}`, help);
-  }
 }
 
 function splitOnce(text: string, separator: string): readonly [string, string] {

@@ -1,10 +1,8 @@
 import { messageOf } from '../../base/errors.ts';
-import type { EngineClient } from '../../client/client.ts';
-import { type Command, type Parsed, UsageError } from '../command.ts';
+import type { Command } from '../command.ts';
 import { withEngine } from '../connect.ts';
-import { paint, plain, table } from '../terminal.ts';
-
-const help = 'berth volume --help';
+import { filtersOf, pairsOf, splitOnce } from '../pairs.ts';
+import { plain, printError, printJson, table } from '../terminal.ts';
 
 interface Listed {
   readonly Name: string;
@@ -13,71 +11,35 @@ interface Listed {
   readonly Options: Readonly<Record<string, string>> | null;
 }
 
-export const volume: Command = {
-  usage: 'volume [ls | create | inspect | rm] [OPTIONS] [NAME...]',
-  about: 'Lists volumes, makes them, tells all of them, and removes them with what is in them.',
+export const ls: Command = {
+  usage: 'volume ls [OPTIONS]',
+  about: 'Lists volumes.',
   options: {
-    opt: { short: '-o', value: 'NAME=VALUE', many: true, about: 'create: type, device and o, as mount(8) has them' },
-    label: { short: '-l', value: 'NAME=VALUE', many: true, about: 'create: a label' },
-    filter: { value: 'NAME=VALUE', many: true, about: 'ls: only those that match: dangling, name, label, driver' },
-    quiet: { short: '-q', about: 'ls: only the names' },
-    json: { about: 'ls: what the engine says, as JSON' },
-    force: { short: '-f', about: 'rm: one that is not there is no error' },
+    filter: {
+      ...{ short: '-f', value: 'NAME=VALUE', many: true },
+      about: 'only those that match: dangling, name, label, driver',
+    },
+    quiet: { short: '-q', about: 'only the names' },
+    json: { about: 'what the engine says, as JSON' },
   },
-  operands: { least: 0, most: Number.POSITIVE_INFINITY },
-  examples: [
-    'berth volume create data',
-    'berth volume create -o type=tmpfs -o device=tmpfs -o o=size=64m scratch',
-    'berth volume rm data',
-  ],
+  operands: { least: 0, most: 0 },
   async run(parsed) {
-    const [what = 'ls', ...names] = parsed.operands;
-    switch (what) {
-      case 'ls':
-      case 'list':
-        return await withEngine((client) => list(client, parsed));
-      case 'create':
-        if (names.length > 1) throw new UsageError('one volume is created at a time', help);
-        return await withEngine((client) => create(client, parsed, names[0] ?? ''));
-      case 'inspect':
-        return await withEngine(async (client) => {
-          const found = [];
-          for (const name of some(names)) found.push(await client.json('GET', `/volumes/${encodeURIComponent(name)}`));
-          process.stdout.write(`${JSON.stringify(found, null, 2)}\n`);
-          return 0;
-        });
-      case 'rm':
-      case 'remove':
-        return await withEngine((client) => remove(client, some(names), parsed.flag('force')));
-      default:
-        throw new UsageError(`no such volume command: ${plain(what)}`, help);
-    }
+    const filters = JSON.stringify(filtersOf(parsed.values('filter'), 'berth volume ls --help'));
+    const { Volumes } = await withEngine((client) =>
+      client.json<{ Volumes: readonly Listed[] }>('GET', '/volumes', { query: { filters } }),
+    );
+    if (parsed.flag('json')) printJson(Volumes);
+    else if (parsed.flag('quiet')) process.stdout.write(Volumes.map(({ Name }) => `${plain(Name)}\n`).join(''));
+    else
+      process.stdout.write(
+        table(
+          ['VOLUME', 'MADE', 'OF'],
+          Volumes.map(({ Name, CreatedAt, Options }) => [Name, CreatedAt.slice(0, 10), sourceOf(Options)]),
+        ),
+      );
+    return 0;
   },
 };
-
-function some(names: readonly string[]): readonly string[] {
-  if (names.length === 0) throw new UsageError('no volume was named', help);
-  return names;
-}
-
-async function list(client: EngineClient, parsed: Parsed): Promise<number> {
-  const filters: Record<string, string[]> = {};
-  for (const [name, value] of pairs(parsed.values('filter'), '--filter'))
-    filters[name] = [...(filters[name] ?? []), value];
-  const { Volumes } = await client.json<{ Volumes: readonly Listed[] }>('GET', '/volumes', {
-    query: { filters: JSON.stringify(filters) },
-  });
-  if (parsed.flag('json')) process.stdout.write(`${JSON.stringify(Volumes, null, 2)}\n`);
-  else if (parsed.flag('quiet')) process.stdout.write(Volumes.map(({ Name }) => `${plain(Name)}\n`).join(''));
-  else
-    process.stdout.write(
-      table(
-        ['VOLUME', 'MADE', 'OF'],
-        Volumes.map(({ Name, CreatedAt, Options }) => [Name, CreatedAt.slice(0, 10), sourceOf(Options)]),
-      ),
-    );
-  return 0;
-}
 
 /** `tmpfs`, `/srv/data`, or the engine's own folder. */
 function sourceOf(options: Listed['Options']): string {
@@ -86,40 +48,60 @@ function sourceOf(options: Listed['Options']): string {
   return type === 'none' || type === device ? device : `${type} ${device}`;
 }
 
-async function create(client: EngineClient, parsed: Parsed, name: string): Promise<number> {
-  const { Name } = await client.json<Listed>('POST', '/volumes/create', {
-    json: {
-      Name: name,
-      DriverOpts: Object.fromEntries(pairs(parsed.values('opt'), '--opt')),
+export const create: Command = {
+  usage: 'volume create [OPTIONS] [NAME]',
+  about: 'Makes a volume; without a name one is made up.',
+  options: {
+    driver: { short: '-d', value: 'NAME', about: 'who keeps it (local)' },
+    opt: { short: '-o', value: 'NAME=VALUE', many: true, about: 'type, device and o, as mount(8) has them' },
+    label: { short: '-l', value: 'NAME=VALUE', many: true, about: 'a label' },
+    json: { about: 'what the engine says, as JSON' },
+  },
+  operands: { least: 0, most: 1 },
+  examples: [
+    'berth volume create data',
+    'berth volume create -o type=tmpfs -o device=tmpfs -o o=size=64m scratch',
+    'berth volume create -o type=nfs -o o=addr=10.0.0.5,rw -o device=:/export shared',
+  ],
+  async run(parsed) {
+    const json = {
+      Name: parsed.operands[0] ?? '',
+      Driver: parsed.value('driver') ?? 'local',
+      DriverOpts: Object.fromEntries(pairsOf(parsed.values('opt'), '--opt', 'berth volume create --help')),
       Labels: Object.fromEntries(parsed.values('label').map(splitOnce)),
-    },
-  });
-  process.stdout.write(`${plain(Name)}\n`);
-  return 0;
-}
+    };
+    const made = await withEngine((client) => client.json<Listed>('POST', '/volumes/create', { json }));
+    if (parsed.flag('json')) printJson(made);
+    else process.stdout.write(`${plain(made.Name)}\n`);
+    return 0;
+  },
+};
 
 /** Goes on after one that failed. */
-async function remove(client: EngineClient, names: readonly string[], force: boolean): Promise<number> {
-  let failed = 0;
-  for (const name of names)
-    try {
-      await client.json('DELETE', `/volumes/${encodeURIComponent(name)}`, { query: { force: force ? 1 : 0 } });
-      process.stdout.write(`${plain(name)}\n`);
-    } catch (error) {
-      if (names.length === 1) throw error;
-      failed++;
-      process.stderr.write(`${paint('red', 'berth:', process.stderr)} ${plain(messageOf(error))}\n`);
-    }
-  return failed > 0 ? 1 : 0;
-}
-
-function splitOnce(text: string): [string, string] {
-  const at = text.indexOf('=');
-  return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
-}
-
-function pairs(texts: readonly string[], option: string): [string, string][] {
-  for (const text of texts)
-    if (!/^[^=]+=/.test(text)) throw new UsageError(`${option} ${text}: expected NAME=VALUE`, help);
-  return texts.map(splitOnce);
-}
+export const rm: Command = {
+  usage: 'volume rm [OPTIONS] VOLUME...',
+  about: 'Removes volumes with what is in them.',
+  options: {
+    force: { short: '-f', about: 'one that is not there is no error' },
+    json: { about: 'what became of each, as JSON' },
+  },
+  operands: { least: 1, most: Number.POSITIVE_INFINITY },
+  async run(parsed) {
+    const force = parsed.flag('force') ? 1 : 0;
+    const outcomes: { volume: string; done: boolean; error?: string }[] = [];
+    await withEngine(async (client) => {
+      for (const volume of parsed.operands)
+        try {
+          await client.json('DELETE', `/volumes/${encodeURIComponent(volume)}`, { query: { force } });
+          outcomes.push({ volume, done: true });
+          if (!parsed.flag('json')) process.stdout.write(`${plain(volume)}\n`);
+        } catch (error) {
+          if (parsed.operands.length === 1) throw error;
+          outcomes.push({ volume, done: false, error: messageOf(error) });
+          printError(messageOf(error));
+        }
+    });
+    if (parsed.flag('json')) printJson(outcomes);
+    return outcomes.some(({ done }) => !done) ? 1 : 0;
+  },
+};
