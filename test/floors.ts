@@ -10,6 +10,7 @@ export const floors: readonly (readonly string[])[] = [
   ['layers'],
   ['images', 'archive'],
   ['containers'],
+  ['adopt'],
   ['api'],
   ['daemon'],
   ['cli'],

@@ -165,6 +165,7 @@ export function fakeEngine({
 }: FakeParts = {}) {
   const events = new EventBus();
   const engine: EngineRooms = {
+    adoption: room<EngineRooms['adoption']>({}),
     registry: room<EngineRooms['registry']>(registry),
     containers: room<Containers>(
       over(

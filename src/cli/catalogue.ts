@@ -147,6 +147,10 @@ export const commands: Entries = {
     },
   },
   system: { about: 'df, events, info and prune', commands: ofSystem },
+  adopt: {
+    about: 'take over what a Docker engine left',
+    load: async () => (await import('./commands/adopt.ts')).adopt,
+  },
   engine: {
     about: 'run, start, stop, install the engine',
     load: async () => (await import('./commands/engine.ts')).engine,

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { Adoption } from '../adopt/adoption.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { EngineContainers } from '../containers/engine-containers.ts';
@@ -147,6 +148,8 @@ export async function openEngine(config: Config, log: Log) {
   users.of = (image) => containers.usersOf(image as Parameters<typeof containers.usersOf>[0]);
   volumes.askUsers(containers.volumeUsers);
 
+  const adoption = new Adoption({ root, content, images, snapshots, volumes, networks, containers });
+
   const health = new MachineHealth({ dataRoot: root, bridge: config.bridge, table, machine, log });
   const system = new HostSystem({
     id,
@@ -172,6 +175,7 @@ export async function openEngine(config: Config, log: Log) {
 
   const closing = opened.move();
   return {
+    adoption,
     events,
     content,
     images,

@@ -31,10 +31,12 @@ export interface NetworkRequest {
   readonly configOnly?: boolean;
   /** The name of the one that it is made of. */
   readonly configFrom?: string;
+  /** It was a network before, of another engine, and stays the same one to its clients. */
+  readonly kept?: Pick<NetworkDefinition, 'id' | 'created' | 'chosenSubnets'>;
 }
 
 /** The record of a network that somebody made. Subnets are chosen: running containers have addresses in them. */
-export interface NetworkDefinition extends Omit<NetworkRequest, 'ipam'> {
+export interface NetworkDefinition extends Omit<NetworkRequest, 'ipam' | 'kept'> {
   readonly id: string;
   readonly created: string;
   readonly ipamOptions: Readonly<Record<string, string>> | undefined;
@@ -80,7 +82,9 @@ export function define(asked: NetworkRequest, around: Surroundings): NetworkDefi
   if (!['', 'default'].includes(request.ipam.driver))
     throw new EngineError('not-found', `plugin "${request.ipam.driver}" not found`);
   readBridgeOptions(request.options);
-  const id = newId();
+  const id = request.kept?.id ?? newId();
+  if (around.networks.some((network) => network.id === id))
+    throw new EngineError('conflict', `network ${id} exists already`);
   const bridge = request.options[bridgeNameOption] || `bn-${id.slice(0, 12)}`;
   checkBridgeName(id, bridge, around);
 
@@ -90,21 +94,21 @@ export function define(asked: NetworkRequest, around: Surroundings): NetworkDefi
     if (used.filter(({ subnet }) => isV4(subnet) === family).length > 1)
       throw forbidden("bridge driver doesn't support multiple subnets");
   for (const { subnet } of used)
-    if (around.networks.some(({ configs }) => configs.some((other) => overlaps(subnet, other.subnet))))
+    if (around.networks.some(({ configs }) => configs.some((other) => overlapping(subnet, other.subnet))))
       throw forbidden('invalid pool request: Pool overlaps with other one on this address space');
   const chosen: IpamConfig[] = [];
   const has = { ipv4: used.some(({ subnet }) => isV4(subnet)), ipv6: used.some(({ subnet }) => !isV4(subnet)) };
   if (ipv4 && !has.ipv4) chosen.push(withGateway(formatSubnet(around.pool())));
   if (ipv6 && !has.ipv6) chosen.push(withGateway(formatSubnet6(around.pool6())));
-  const { ipam, ...rest } = request;
+  const { ipam, kept, ...rest } = request;
   return {
     ...rest,
     driver: 'bridge',
     id,
-    created: now(),
+    created: kept?.created || now(),
     ipamOptions: ipam.options,
     configs: [...given, ...chosen],
-    chosenSubnets: has,
+    chosenSubnets: kept?.chosenSubnets ?? has,
     bridge,
     ownsBridge: !around.interfaces().includes(bridge),
   };
@@ -137,7 +141,8 @@ function withGateway(subnet: string): IpamConfig {
   return { subnet, gateway: isV4(subnet) ? base.replace(/\d+$/, '1') : `${base}1` };
 }
 
-function overlaps(a: string, b: string): boolean {
+/** Of two subnets, of either family. */
+export function overlapping(a: string, b: string): boolean {
   if (isV4(a) !== isV4(b)) return false;
   if (isV4(a)) return overlap(parseSubnet(a), parseSubnet(b));
   return overlap6(parseSubnet6(a)!, parseSubnet6(b)!);

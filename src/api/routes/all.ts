@@ -1,3 +1,4 @@
+import type { Adoption } from '../../adopt/adoption.ts';
 import type { Log } from '../../base/log.ts';
 import type { Containers } from '../../containers/containers.ts';
 import type { Events } from '../../events/bus.ts';
@@ -7,6 +8,7 @@ import type { Registry } from '../../remotes/registry.ts';
 import type { Volumes } from '../../volumes/volumes.ts';
 import type { Route } from '../router.ts';
 import type { SystemInfo, Versions } from '../system.ts';
+import { adoptRoutes } from './adopt.ts';
 import { containerListRoutes } from './container-list.ts';
 import { containerRoutes } from './containers.ts';
 import { eventRoutes } from './events.ts';
@@ -25,6 +27,7 @@ import { volumeRoutes } from './volumes.ts';
 
 /** The rooms of the engine that the API answers from. */
 export interface EngineRooms {
+  readonly adoption: Adoption;
   readonly containers: Containers;
   readonly images: Images;
   readonly networks: Networks;
@@ -58,5 +61,6 @@ export function routesOf(deps: RouteDeps): Route[] {
     ...networkRoutes(deps),
     ...volumeRoutes(deps),
     ...eventRoutes(deps),
+    ...adoptRoutes(deps),
   ];
 }
