@@ -466,7 +466,7 @@ test('a network is created, connected and pruned from checked words', async () =
   assert.deepEqual(await prune({ label: ['a'] }), { NetworksDeleted: ['true', 'false'] });
   assert.deepEqual(await prune({ until: ['2025-01-01T00:00:00Z'] }), { NetworksDeleted: ['false', 'false'] });
   for (const [path, body, message] of [
-    ['/networks/create', { Name: 'x', ConfigFrom: { Network: 'y' } }, /configuration network "y" does not exist/],
+    ['/networks/create', { Name: 'x', ConfigOnly: true, Ingress: true }, /configuration/],
     ['/networks/create', { Name: 'x', IPAM: { Config: [5] } }, /cannot unmarshal number/],
     ['/networks/lan/connect', { Container: '' }, /invalid name or ID supplied/],
     ['/networks/lan/connect', { Container: 'web', EndpointConfig: { Aliases: 'www' } }, /cannot unmarshal string/],
