@@ -49,6 +49,7 @@ export class Surroundings implements AsyncDisposable {
   readonly archive: string;
   readonly #folder: string;
   readonly #registries = new Map<string, ChildProcess>();
+  #empty: ChildProcess | undefined;
 
   constructor(archive: string, folder: string) {
     this.archive = archive;
@@ -62,23 +63,9 @@ export class Surroundings implements AsyncDisposable {
   /** A real registry that holds the Debian image, on loopback as this engine sees it. */
   async registryFor({ engine }: Contestant): Promise<void> {
     if (this.#registries.has(engine.netns)) return;
-    const config = join(this.#folder, 'registry.json');
-    const filled = existsSync(config);
-    writeFileSync(
-      config,
-      JSON.stringify({
-        version: 0.1,
-        log: { level: 'error', accesslog: { disabled: true } },
-        storage: { filesystem: { rootdirectory: join(this.#folder, 'data') } },
-        http: { addr: `127.0.0.1:${port}` },
-      }),
-    );
+    const filled = this.#registries.size > 0;
+    this.#registries.set(engine.netns, await this.#serve(engine.netns, port, 'data'));
     const inside = [`--net=/run/netns/${engine.netns}`];
-    this.#registries.set(
-      engine.netns,
-      spawn('nsenter', [...inside, 'docker-registry', 'serve', config], { stdio: 'ignore' }),
-    );
-    await sleep(500);
     if (!filled)
       execFileSync(
         'nsenter',
@@ -96,7 +83,35 @@ export class Surroundings implements AsyncDisposable {
       );
   }
 
+  /** Another registry with nothing in it, where what is pushed can neither be there nor be mounted. */
+  async emptyRegistryFor({ engine }: Contestant): Promise<string> {
+    this.#empty?.kill();
+    if (this.#empty?.exitCode === null) await once(this.#empty, 'exit');
+    rmSync(join(this.#folder, 'empty'), { recursive: true, force: true });
+    this.#empty = await this.#serve(engine.netns, port + 1, 'empty');
+    return `127.0.0.1:${port + 1}`;
+  }
+
+  async #serve(netns: string, on: number, folder: string): Promise<ChildProcess> {
+    const config = join(this.#folder, `${folder}.json`);
+    writeFileSync(
+      config,
+      JSON.stringify({
+        version: 0.1,
+        log: { level: 'error', accesslog: { disabled: true } },
+        storage: { filesystem: { rootdirectory: join(this.#folder, folder) } },
+        http: { addr: `127.0.0.1:${on}` },
+      }),
+    );
+    const registry = spawn('nsenter', [`--net=/run/netns/${netns}`, 'docker-registry', 'serve', config], {
+      stdio: 'ignore',
+    });
+    await sleep(500);
+    return registry;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#empty?.kill();
     for (const registry of this.#registries.values()) registry.kill();
     rmSync(this.#folder, { recursive: true, force: true });
   }
