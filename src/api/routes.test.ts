@@ -440,6 +440,11 @@ test('a network is created, connected and pruned from checked words', async () =
     { Id: 'n'.repeat(64), Warning: '' },
   );
   await engine.client.json('DELETE', '/networks/lan');
+  await call('/networks/create', { Name: 'held', ConfigOnly: true });
+  await call('/networks/create', { Name: 'made', ConfigOnly: false, ConfigFrom: { Network: 'held' } });
+  const [held, made] = asked.splice(2) as { name: string; configOnly?: boolean; configFrom?: string }[];
+  assert.deepEqual([held?.name, held?.configOnly, held?.configFrom], ['held', true, undefined]);
+  assert.deepEqual([made?.name, made?.configOnly, made?.configFrom], ['made', undefined, 'held']);
   await call('/networks/lan/connect', { Container: 'web', EndpointConfig: { Aliases: ['www'] } });
   await call('/networks/lan/disconnect', { Container: 'web', Force: true });
   assert.deepEqual(asked, [
@@ -466,7 +471,7 @@ test('a network is created, connected and pruned from checked words', async () =
   assert.deepEqual(await prune({ label: ['a'] }), { NetworksDeleted: ['true', 'false'] });
   assert.deepEqual(await prune({ until: ['2025-01-01T00:00:00Z'] }), { NetworksDeleted: ['false', 'false'] });
   for (const [path, body, message] of [
-    ['/networks/create', { Name: 'x', ConfigOnly: true, Ingress: true }, /configuration/],
+    ['/networks/create', { Name: 'x', ConfigOnly: true, Ingress: true }, /can only contain network specific fields/],
     ['/networks/create', { Name: 'x', IPAM: { Config: [5] } }, /cannot unmarshal number/],
     ['/networks/lan/connect', { Container: '' }, /invalid name or ID supplied/],
     ['/networks/lan/connect', { Container: 'web', EndpointConfig: { Aliases: 'www' } }, /cannot unmarshal string/],

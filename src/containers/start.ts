@@ -213,7 +213,7 @@ async function openNetwork(room: Room, container: ContainerRecord, undo: AsyncDi
 
 /** A port that is taken says enough by itself. */
 function explainNetwork(cause: unknown): never {
-  if (!(cause instanceof EngineError) || cause.kind === 'conflict' || cause.kind === 'internal') throw cause;
+  if (!(cause instanceof EngineError) || cause.kind === 'conflict') throw cause;
   throw new EngineError(cause.kind, `failed to set up container networking: ${cause.message}`, {
     cause,
     ...(cause.hint !== undefined && { hint: cause.hint }),

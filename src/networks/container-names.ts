@@ -45,7 +45,7 @@ export class ContainerNames {
         addresses: [endpoint.address, endpoint.ipv6?.address ?? ''].filter(Boolean),
       })),
       // What leads nowhere asks nobody outside (S40).
-      servers: !named.endpoints.some(({ gateway, ipv6 }) => gateway || ipv6?.gateway)
+      servers: !named.endpoints.some(({ gateway, ipv6, isRouted }) => gateway || ipv6?.gateway || isRouted)
         ? []
         : named.dns.length > 0
           ? named.dns

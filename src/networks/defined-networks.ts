@@ -5,7 +5,10 @@ import { choosePool, overlap, parseAddress, parseSubnet, type Subnet } from './a
 import { overlap6, parseSubnet6, type Subnet6 } from './addresses6.ts';
 import { BridgeNetwork } from './bridge-network.ts';
 import { define, isV4, type NetworkDefinition, type NetworkRequest } from './definition.ts';
+import type { EndpointNetwork } from './endpoint-network.ts';
 import { hostRoutes, hostServers, interfaceNames } from './host-facts.ts';
+import { ParentNetwork } from './parent-network.ts';
+import type { ParentRecord } from './parent-options.ts';
 
 export interface DefinedNetworksDeps {
   readonly database: Database;
@@ -16,10 +19,10 @@ export interface DefinedNetworksDeps {
 
 const kind = 'network';
 
-/** The networks with a bridge: the default one, and the records of those that somebody made. */
+/** The networks that containers can be in: the default one, and the records of those that somebody made. */
 export class DefinedNetworks {
   readonly #deps: DefinedNetworksDeps;
-  readonly #networks = new Map<string, BridgeNetwork>();
+  readonly #networks = new Map<string, EndpointNetwork>();
   /** Those that only hold a configuration. */
   readonly #configurations = new Map<string, NetworkDefinition>();
   /** They are being removed: nobody finds them any more, and what they have is not anybody else's yet. */
@@ -35,7 +38,7 @@ export class DefinedNetworks {
     const records = [...(await deps.database.load(kind)).values()] as NetworkDefinition[];
     for (const definition of records.toSorted((a, b) => (a.created < b.created ? -1 : 1)))
       if (definition.configOnly) networks.#configurations.set(definition.id, definition);
-      else networks.#networks.set(definition.id, new BridgeNetwork(definition, deps));
+      else networks.#networks.set(definition.id, networks.#networkOf(definition));
     networks.#checkDefault();
     return networks;
   }
@@ -54,15 +57,19 @@ export class DefinedNetworks {
   }
 
   /** The default one first. */
-  get all(): readonly BridgeNetwork[] {
+  get all(): readonly EndpointNetwork[] {
     return [...this.#networks.values()];
+  }
+
+  get bridges(): readonly BridgeNetwork[] {
+    return this.all.filter((network) => network instanceof BridgeNetwork);
   }
 
   get standard(): BridgeNetwork {
     return this.#deps.default;
   }
 
-  get own(): readonly BridgeNetwork[] {
+  get own(): readonly EndpointNetwork[] {
     return this.all.slice(1);
   }
 
@@ -70,7 +77,7 @@ export class DefinedNetworks {
     return [...this.#configurations.values()];
   }
 
-  byId(id: string): BridgeNetwork | undefined {
+  byId(id: string): EndpointNetwork | undefined {
     return this.#networks.get(id);
   }
 
@@ -78,7 +85,7 @@ export class DefinedNetworks {
    * The name and the subnets are this one's from now on, in memory; `save` makes it durable. Only the definition where it
    * only holds a configuration.
    */
-  define(request: NetworkRequest): { readonly definition: NetworkDefinition; readonly network?: BridgeNetwork } {
+  define(request: NetworkRequest): { readonly definition: NetworkDefinition; readonly network?: EndpointNetwork } {
     const networks = [...this.all.map(({ definition }) => definition), ...this.#leaving];
     const definition = define(request, {
       networks,
@@ -91,10 +98,14 @@ export class DefinedNetworks {
       this.#configurations.set(definition.id, definition);
       return { definition };
     }
-    const network = new BridgeNetwork(definition, this.#deps);
+    const network = this.#networkOf(definition);
     network.made = false;
     this.#networks.set(definition.id, network);
     return { definition, network };
+  }
+
+  #networkOf(definition: NetworkDefinition): EndpointNetwork {
+    return hasParent(definition) ? new ParentNetwork(definition) : new BridgeNetwork(definition, this.#deps);
   }
 
   async save(definition: NetworkDefinition): Promise<void> {
@@ -108,7 +119,7 @@ export class DefinedNetworks {
     this.#leaving.add(definition);
   }
 
-  unhide(network: BridgeNetwork): void {
+  unhide(network: EndpointNetwork): void {
     this.#leaving.delete(network.definition);
     this.#networks.set(network.definition.id, network);
   }
@@ -152,3 +163,7 @@ export class DefinedNetworks {
     throw new EngineError('invalid', 'all predefined address pools have been fully subnetted');
   }
 }
+
+const hasParent = (
+  definition: NetworkDefinition,
+): definition is NetworkDefinition & { readonly parent: ParentRecord } => definition.parent !== undefined;

@@ -76,8 +76,6 @@ test('a name or a bridge that is taken, and a range that overlaps, are refused',
   refused('forbidden', /networks have same bridge name/, bridge('berth0'));
   for (const name of ['a b', '../x', 'a*', 'x'.repeat(16), '..', '"'])
     refused('invalid', /invalid bridge name/, bridge(name));
-  for (const driver of ['macvlan', 'ipvlan'])
-    refused('unsupported', /does not do networks of the driver/, request({ driver }));
 });
 
 test('the options of a bridge are read as Docker reads them', () => {
@@ -113,12 +111,13 @@ test('the bridge has the addresses, the range and the gateway of its definition'
     around,
   );
   const network = new BridgeNetwork(definition, { mtu: 1450 });
-  const { bridge, addresses } = network;
-  assert.equal(formatSubnet(addresses!.subnet), '10.1.2.0/24');
+  const { bridge } = network;
+  const { pool } = network.ipv4[0]!;
+  assert.equal(formatSubnet(pool.subnet), '10.1.2.0/24');
   assert.deepEqual(bridge.ipv4, { subnet: '10.1.2.0/24', gateway: '10.1.2.128', prefixLength: 24 });
   assert.deepEqual([bridge.mtu, bridge.internal, bridge.ipv6], [1450, true, undefined]);
   assert.equal(bridge.mac, `02:${definition.id.slice(0, 10).match(/../g)!.join(':')}`);
-  assert.equal(addresses!.take(), '10.1.2.130');
+  assert.equal(pool.take(), '10.1.2.130');
   const check = (address: string) => checkJoin(network, { network: 'lan', address });
   check('10.1.2.5');
   assert.throws(() => check('10.1.3.5'), {

@@ -4,6 +4,14 @@ import { EngineError } from '../base/errors.ts';
 import { contains, formatSubnet, overlap, parseAddress, parseBlock4, parseSubnet, type Subnet } from './addresses.ts';
 import { contains6, formatSubnet6, overlap6, parseAddress6, parseSubnet6, type Subnet6 } from './addresses6.ts';
 import { checkConfiguration, withConfiguration } from './config-only.ts';
+import {
+  chooseParent,
+  needsGateway,
+  type ParentNeighbour,
+  type ParentRecord,
+  readParentOptions,
+} from './parent-options.ts';
+import { isParentKind, type ParentKind } from './parent-spec.ts';
 
 export interface IpamConfig {
   readonly subnet: string;
@@ -47,11 +55,13 @@ export interface NetworkDefinition extends Omit<NetworkRequest, 'ipam' | 'kept'>
   readonly bridge: string;
   /** The bridge was made for this network and goes with it. */
   readonly ownsBridge: boolean;
+  /** The link that containers stand on, of macvlan and ipvlan networks: they have no bridge. */
+  readonly parent?: ParentRecord;
 }
 
 /** What else there is, for a definition to stand beside. */
 export interface Surroundings {
-  readonly networks: readonly Pick<NetworkDefinition, 'id' | 'name' | 'bridge' | 'configs'>[];
+  readonly networks: readonly (Pick<NetworkDefinition, 'id' | 'name' | 'bridge' | 'configs'> & ParentNeighbour)[];
   /** Those that only hold a configuration. */
   readonly configurations: readonly NetworkDefinition[];
   /** A subnet in which nothing of this host and no other network lies. */
@@ -81,16 +91,13 @@ export function define(asked: NetworkRequest, around: Surroundings): NetworkDefi
   checkDriver(driver);
   if (!['', 'default'].includes(request.ipam.driver))
     throw new EngineError('not-found', `plugin "${request.ipam.driver}" not found`);
-  readBridgeOptions(request.options);
   const id = request.kept?.id ?? newId();
   if (around.networks.some((network) => network.id === id))
     throw new EngineError('conflict', `network ${id} exists already`);
-  const bridge = request.options[bridgeNameOption] || `bn-${id.slice(0, 12)}`;
-  checkBridgeName(id, bridge, around);
-
+  const place = isParentKind(driver) ? onParent(driver, id, request, around) : onBridge(id, request, around);
   const given = request.ipam.configs;
   const used = given.filter(({ subnet }) => (isV4(subnet) ? ipv4 : ipv6));
-  for (const family of [true, false])
+  for (const family of place.parent ? [] : [true, false])
     if (used.filter(({ subnet }) => isV4(subnet) === family).length > 1)
       throw forbidden("bridge driver doesn't support multiple subnets");
   for (const { subnet } of used)
@@ -98,20 +105,40 @@ export function define(asked: NetworkRequest, around: Surroundings): NetworkDefi
       throw forbidden('invalid pool request: Pool overlaps with other one on this address space');
   const chosen: IpamConfig[] = [];
   const has = { ipv4: used.some(({ subnet }) => isV4(subnet)), ipv6: used.some(({ subnet }) => !isV4(subnet)) };
-  if (ipv4 && !has.ipv4) chosen.push(withGateway(formatSubnet(around.pool())));
-  if (ipv6 && !has.ipv6) chosen.push(withGateway(formatSubnet6(around.pool6())));
+  if (ipv4 && !has.ipv4) chosen.push(chosenRange(formatSubnet(around.pool()), place.gateway));
+  if (ipv6 && !has.ipv6) chosen.push(chosenRange(formatSubnet6(around.pool6()), place.gateway));
   const { ipam, kept, ...rest } = request;
   return {
     ...rest,
-    driver: 'bridge',
+    driver: driver || 'bridge',
     id,
     created: kept?.created || now(),
     ipamOptions: ipam.options,
     configs: [...given, ...chosen],
     chosenSubnets: kept?.chosenSubnets ?? has,
-    bridge,
-    ownsBridge: !around.interfaces().includes(bridge),
+    bridge: place.bridge,
+    ownsBridge: place.bridge !== '' && !around.interfaces().includes(place.bridge),
+    ...(place.parent && { parent: place.parent }),
   };
+}
+
+/** What a network is in the kernel, and whether an address of each subnet is kept for a gateway. */
+interface Place {
+  readonly bridge: string;
+  readonly parent?: ParentRecord;
+  readonly gateway: boolean;
+}
+
+function onBridge(id: string, { options }: NetworkRequest, around: Surroundings): Place {
+  readBridgeOptions(options);
+  const bridge = options[bridgeNameOption] || `bn-${id.slice(0, 12)}`;
+  checkBridgeName(id, bridge, around);
+  return { bridge, gateway: true };
+}
+
+function onParent(kind: ParentKind, id: string, request: NetworkRequest, around: Surroundings): Place {
+  const parent = chooseParent(kind, id, readParentOptions(kind, request.options), around);
+  return { bridge: '', parent, gateway: needsGateway(kind, request) };
 }
 
 /** Shown as Docker shows it: with the driver `null`, whatever was asked for. Its options are read by who uses it. */
@@ -136,7 +163,8 @@ const now = () => new Date().toISOString().replace('Z', '000000Z');
 
 export const isV4 = (subnet: string) => !subnet.includes(':');
 
-function withGateway(subnet: string): IpamConfig {
+function chosenRange(subnet: string, gateway: boolean): IpamConfig {
+  if (!gateway) return { subnet };
   const base = subnet.split('/')[0]!;
   return { subnet, gateway: isV4(subnet) ? base.replace(/\d+$/, '1') : `${base}1` };
 }
@@ -149,14 +177,12 @@ export function overlapping(a: string, b: string): boolean {
 }
 
 function checkDriver(driver: string): void {
-  if (driver === '' || driver === 'bridge') return;
+  if (driver === '' || driver === 'bridge' || isParentKind(driver)) return;
   if (driver === 'host' || driver === 'null') throw forbidden(`only one instance of "${driver}" network is allowed`);
   if (driver === 'overlay')
     throw forbidden(
       'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.',
     );
-  if (driver === 'macvlan' || driver === 'ipvlan')
-    throw new EngineError('unsupported', `Berth does not do networks of the driver ${driver} yet`);
   throw new EngineError('not-found', `plugin "${driver}" not found`);
 }
 

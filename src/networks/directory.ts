@@ -1,6 +1,6 @@
 import { EngineError } from '../base/errors.ts';
-import type { BridgeNetwork } from './bridge-network.ts';
 import type { DefinedNetworks } from './defined-networks.ts';
+import type { EndpointNetwork } from './endpoint-network.ts';
 import type { Endpoint, NetworkInfo } from './networks.ts';
 import { describe, describeOthers, type NetworksRecord } from './predefined.ts';
 
@@ -50,11 +50,11 @@ export class Directory {
   }
 
   /** One that containers can have a place in. */
-  bridgeOf(nameOrId: string): BridgeNetwork {
+  joinable(nameOrId: string): EndpointNetwork {
     const { id, name, configOnly } = this.get(nameOrId);
     if (configOnly) throw new EngineError('forbidden', 'cannot create endpoint on configuration-only network');
     const network = this.#deps.defined.byId(id);
-    if (!network) throw new EngineError('invalid', `network ${name} is not a bridge: it has no endpoints`);
+    if (!network) throw new EngineError('invalid', `network ${name} has no endpoints`);
     return network;
   }
 }

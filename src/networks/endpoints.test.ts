@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { freeInterface, gatewayOf, publisherOf, routesOf, targetOf } from './endpoints.ts';
+import { freeInterface, gatewayOf, linkOf, publisherOf, routesOf, standingOf, targetOf } from './endpoints.ts';
 import type { Endpoint } from './networks.ts';
 
 const endpoint = (network: string, number: number, more: Partial<Endpoint> = {}): Endpoint => ({
@@ -38,6 +38,21 @@ test('each family has a route of its own', () => {
   const alone = endpoint('c', 2, { address: '', gateway: '', ipv6: ipv6(2) });
   assert.equal(publisherOf([alone]), alone);
   assert.equal(targetOf(alone), 'fd00:2::2');
+});
+
+test('where the way out does not pass the host, nothing is published; l3 needs no gateway', () => {
+  const bridge = endpoint('b', 0);
+  const lan = endpoint('a', 1, { driver: 'macvlan' });
+  assert.equal(publisherOf([bridge, lan]), undefined);
+  assert.equal(publisherOf([{ ...bridge, priority: 1 }, lan])?.id, 'b');
+  const routed = endpoint('r', 2, { driver: 'ipvlan', gateway: '', isRouted: true });
+  assert.deepEqual(routesOf([routed]), { ipv4: { interface: 'eth2', gateway: '' }, ipv6: undefined });
+  const six = { ...ipv6(2), gateway: '' };
+  assert.deepEqual(routesOf([{ ...routed, address: '', ipv6: six }]), {
+    ipv4: undefined,
+    ipv6: { interface: 'eth2', gateway: '' },
+  });
+  assert.deepEqual([linkOf(lan), standingOf([bridge, lan])], [{ interface: 'eth1' }, ['eth1']]);
 });
 
 test('an interface gets the lowest number that is free', () => {

@@ -10,7 +10,17 @@ import { ContainerNames, type Named } from './container-names.ts';
 import { DefinedNetworks } from './defined-networks.ts';
 import type { NetworkRequest } from './definition.ts';
 import { Directory } from './directory.ts';
-import { freeInterface, planEndpoint, publisherOf, routesOf, targetOf, wiringOf } from './endpoints.ts';
+import type { EndpointNetwork } from './endpoint-network.ts';
+import {
+  freeInterface,
+  linkOf,
+  planEndpoint,
+  publisherOf,
+  routesOf,
+  standingOf,
+  targetOf,
+  wiringOf,
+} from './endpoints.ts';
 import { freeSubnet, hostServers, interfaceNames, isEmpty, upstreamResolvConf } from './host-facts.ts';
 import { checkJoin } from './join-check.ts';
 import { Kernel } from './kernel.ts';
@@ -129,7 +139,7 @@ export class HostNetworks implements Networks {
     this.#deps = deps;
     this.#record = record;
     this.#default = standard;
-    this.#addresses = standard.addresses!;
+    this.#addresses = standard.ipv4[0]!.pool;
     this.#defined = defined;
     this.#namespaces = join(runDir, 'netns');
     this.#kernel = new Kernel({ bridge: config.bridgeName, table: config.table, namespaces: this.#namespaces });
@@ -197,7 +207,7 @@ export class HostNetworks implements Networks {
   check(request: JoinRequest): void {
     // Whether it only holds a configuration is seen when somebody joins it.
     if (this.#directory.get(request.network).configOnly) return;
-    checkJoin(this.#directory.bridgeOf(request.network), request);
+    checkJoin(this.#directory.joinable(request.network), request);
   }
 
   open(containerId: string, request: OpenRequest): Promise<Opened> {
@@ -207,7 +217,7 @@ export class HostNetworks implements Networks {
   async #open(containerId: string, { joins, ports, sysctls: asked = {}, dns = [] }: OpenRequest): Promise<Opened> {
     if (this.#joined.has(containerId))
       throw new EngineError('conflict', `container ${containerId.slice(0, 12)} has a network already`);
-    const networks = joins.map(({ network }) => this.#directory.bridgeOf(network));
+    const networks = joins.map(({ network }) => this.#directory.joinable(network));
     const sysctls = checkSysctls(asked);
     for (const { mac } of joins) if (mac !== undefined) parseMac(mac);
     for (const [at, one] of joins.entries()) checkJoin(networks[at]!, one);
@@ -266,7 +276,7 @@ export class HostNetworks implements Networks {
 
   #planPlace(
     containerId: string,
-    networks: readonly BridgeNetwork[],
+    networks: readonly EndpointNetwork[],
     joins: readonly JoinRequest[],
     undo: AsyncDisposableStack,
   ) {
@@ -280,7 +290,7 @@ export class HostNetworks implements Networks {
     const make = async (sysctls: Readonly<Record<string, string>>) => {
       const wirings = endpoints.map((endpoint, at) => wiringOf(networks[at]!, endpoint));
       await this.#kernel.call('create', { path, wirings, routes: routesOf(endpoints), sysctls });
-      undo.defer(() => this.#kernel.call('drop', { path }));
+      undo.defer(() => this.#kernel.call('drop', { path, standing: standingOf(endpoints) }));
     };
     return { path, endpoints, make };
   }
@@ -290,7 +300,7 @@ export class HostNetworks implements Networks {
   }
 
   async #connect(containerId: string, request: JoinRequest, { ports, dns }: ConnectOptions) {
-    const network = this.#directory.bridgeOf(request.network);
+    const network = this.#directory.joinable(request.network);
     const { path, endpoints: before, dns: asked } = this.#openOne(containerId);
     const { id, name } = network.definition;
     if (before.some(({ networkId }) => networkId === id))
@@ -305,10 +315,9 @@ export class HostNetworks implements Networks {
     await this.#upkeep.prepared();
     const planned = planEndpoint(containerId, network, request, before);
     undo.defer(() => network.release(planned));
-    const veth = vethOf(planned.id);
     const all = [...before, planned];
     await this.#kernel.call('plug', { path, wiring: wiringOf(network, planned), routes: routesOf(all) });
-    undo.defer(() => this.#kernel.call('unplug', { path, veth, routes: routesOf(before) }));
+    undo.defer(() => this.#kernel.call('unplug', { path, link: linkOf(planned), routes: routesOf(before) }));
     const endpoints = await this.#publishAgain(before, all, ports);
     undo.defer(() => this.#publishAgain(endpoints, before, []).then(() => {}));
     const joined: Joined = { path, endpoints, dns: dns ?? asked };
@@ -328,7 +337,7 @@ export class HostNetworks implements Networks {
       const rest = before.filter((endpoint) => endpoint !== gone);
       const endpoints = await this.#publishAgain(before, rest, []);
       const joined: Joined = { path, endpoints, dns };
-      await this.#kernel.call('unplug', { path, veth: vethOf(gone.id), routes: routesOf(rest) });
+      await this.#kernel.call('unplug', { path, link: linkOf(gone), routes: routesOf(rest) });
       this.#joined.set(containerId, joined);
       this.#releaseAddresses(gone);
       this.#emitEndpoint('disconnect', gone);
@@ -391,7 +400,7 @@ export class HostNetworks implements Networks {
     const publisher = endpoints.find(({ ports }) => ports.length > 0);
     const done = await Promise.allSettled([
       publisher && this.#ports.translate('delete', publisher),
-      this.#kernel.call('drop', { path }),
+      this.#kernel.call('drop', { path, standing: standingOf(endpoints) }),
       publisher && this.#ports.release(containerId, publisher.ports),
       this.#names.forget(containerId),
     ]);
@@ -410,8 +419,7 @@ export class HostNetworks implements Networks {
       for (const endpoint of endpoints) {
         const network = this.#defined.byId(endpoint.networkId);
         network?.users.add(containerId);
-        network?.addresses?.claim(endpoint.address);
-        if (endpoint.ipv6) network?.addresses6?.claim(endpoint.ipv6.address);
+        network?.claim(endpoint);
         this.#ports.claim(endpoint);
       }
     }
@@ -491,7 +499,7 @@ export class HostNetworks implements Networks {
   }
 
   #bindingOf({ networkId }: Endpoint): string {
-    return this.#defined.byId(networkId)?.options.hostBinding ?? '';
+    return this.#defined.bridges.find(({ definition }) => definition.id === networkId)?.options.hostBinding ?? '';
   }
 
   #openOne(containerId: string): Joined {
@@ -509,7 +517,7 @@ export class HostNetworks implements Networks {
   /** Every bridge, with the host's ends that belong to it. */
   #bridgePorts(): readonly BridgePorts[] {
     const endpoints = Map.groupBy(this.#endpoints(), ({ networkId }) => networkId);
-    const made = this.#defined.all.filter((network) => network.made);
+    const made = this.#defined.bridges.filter((network) => network.made);
     return made.map((network) => {
       const ids = (endpoints.get(network.definition.id) ?? []).map(({ id }) => id);
       const ahead = network === this.#default ? this.#places.ahead : [];
@@ -526,7 +534,7 @@ export class HostNetworks implements Networks {
 
   #table(): string {
     const { table } = this.#deps.config;
-    return renderTable({ table, bridges: this.#defined.all.map(({ bridge }) => bridge) }, this.#endpoints());
+    return renderTable({ table, bridges: this.#defined.bridges.map(({ bridge }) => bridge) }, this.#endpoints());
   }
 
   #endpointOf(containerId: string, { id, address, mac }: Place): Endpoint {
@@ -545,8 +553,8 @@ export class HostNetworks implements Networks {
     };
   }
 
-  #emitEndpoint(action: 'connect' | 'disconnect', { networkId, network, containerId }: Endpoint): void {
-    const attributes = { container: containerId, name: network, type: 'bridge' };
+  #emitEndpoint(action: 'connect' | 'disconnect', { networkId, network, containerId, driver }: Endpoint): void {
+    const attributes = { container: containerId, name: network, type: driver ?? 'bridge' };
     this.#deps.events.emit({ type: 'network', action, actor: { id: networkId, attributes } });
   }
 }

@@ -1,11 +1,11 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import { EngineError } from '../base/errors.ts';
-import type { BridgeNetwork } from './bridge-network.ts';
 import { isV4, joinFaults, parseBlock } from './definition.ts';
+import type { EndpointNetwork } from './endpoint-network.ts';
 import type { JoinRequest } from './networks.ts';
 
 /** Refuses what a network cannot give, in Docker's words. Whether somebody has the address is seen when it is taken. */
-export function checkJoin({ definition }: BridgeNetwork, join: JoinRequest): void {
+export function checkJoin({ definition }: EndpointNetwork, join: JoinRequest): void {
   const { address, address6, interface: name } = join;
   const faults: string[] = [];
   if (name !== undefined && (!/^[\w.-]{1,15}$/.test(name) || ['.', '..', 'lo'].includes(name)))

@@ -1,4 +1,5 @@
 import type { IpamConfig, NetworkRequest } from './definition.ts';
+import type { ParentKind } from './parent-spec.ts';
 
 export interface PortRequest {
   /** Inside the container. */
@@ -57,12 +58,17 @@ export interface Endpoint {
   /** '' in an internal network. */
   readonly gateway: string;
   readonly ipv6?: { readonly address: string; readonly prefixLength: number; readonly gateway: string } | undefined;
+  /** '' where all have that of the link they stand on. */
   readonly mac: string;
   /** Published by the one endpoint that has the default route. */
   readonly ports: readonly PublishedPort[];
   readonly names?: readonly string[];
   readonly links?: Readonly<Record<string, string>>;
   readonly priority?: number;
+  /** Its interface stands on a link of the host, and no bridge is below it. */
+  readonly driver?: ParentKind | undefined;
+  /** It leads out without a gateway. */
+  readonly isRouted?: boolean;
 }
 
 /** What a container that runs has, as its record says. */

@@ -5,8 +5,10 @@ import { checkUnused } from './config-only.ts';
 import type { DefinedNetworks } from './defined-networks.ts';
 import { bridgeNameOption, type NetworkDefinition, type NetworkRequest } from './definition.ts';
 import type { Directory } from './directory.ts';
+import type { EndpointNetwork } from './endpoint-network.ts';
 import type { Kernel } from './kernel.ts';
 import type { NetworkInfo } from './networks.ts';
+import { ParentNetwork } from './parent-network.ts';
 import { describe } from './predefined.ts';
 import { renderBridge } from './ruleset.ts';
 import type { Upkeep } from './upkeep.ts';
@@ -21,7 +23,7 @@ export interface OwnNetworksDeps {
   readonly table: string;
 }
 
-/** Makes and removes the networks that somebody asked for: record, bridge and rules. */
+/** Makes and removes the networks that somebody asked for: record, and bridge with rules or parent link. */
 export class OwnNetworks {
   readonly #deps: OwnNetworksDeps;
 
@@ -41,8 +43,8 @@ export class OwnNetworks {
     await defined.save(definition);
     undo.defer(() => defined.delete(definition));
     if (network) {
-      undo.defer(() => this.#removeBridge(network));
-      await this.#addBridge(network);
+      undo.defer(() => this.#unmake(network));
+      await this.#make(network);
       network.made = true;
     }
     undo.move();
@@ -50,14 +52,16 @@ export class OwnNetworks {
     return describe(definition, []);
   }
 
-  async #addBridge({ bridge, definition }: BridgeNetwork): Promise<void> {
+  async #make(network: EndpointNetwork): Promise<void> {
     const { defined, upkeep, kernel, table } = this.#deps;
+    if (network instanceof ParentNetwork) return kernel.call('addParent', { parent: network.parent });
+    const { bridge, definition } = network as BridgeNetwork;
     // A table that is written only now has it already.
     const script = upkeep.begun ? renderBridge('add', table, bridge) : '';
     await upkeep.prepared();
     await kernel.call('addBridge', { bridge, script });
     // Those that we name are one to other firewalls, by the beginning of their names.
-    if (defined.own.length === 1 || bridge.name === definition.options[bridgeNameOption])
+    if (defined.bridges.length === 2 || bridge.name === definition.options[bridgeNameOption])
       await upkeep.applyFirewalls(true);
   }
 
@@ -76,21 +80,21 @@ export class OwnNetworks {
         `error while removing network: network ${name} has active endpoints (${active.join(', ')})`,
       );
     }
-    await this.#removeBridged(network);
+    await this.#removeFrom(network);
   }
 
-  /** The bridge first: after a crash in between there is a record, of which the next engine makes it again. */
-  async #removeBridged(network: BridgeNetwork): Promise<void> {
+  /** What is in the kernel first: after a crash in between there is a record, of which the next engine makes it again. */
+  async #removeFrom(network: EndpointNetwork): Promise<void> {
     const { defined } = this.#deps;
     const { definition } = network;
     defined.hide(definition);
     try {
-      await this.#removeBridge(network);
+      await this.#unmake(network);
       await defined.delete(definition);
     } catch (error) {
       defined.unhide(network);
       // What is gone of it comes back with the next container in it, or with the next audit.
-      await this.#addBridge(network).catch(() => {});
+      await this.#make(network).catch(() => {});
       throw error;
     }
     defined.forget(definition);
@@ -129,8 +133,17 @@ export class OwnNetworks {
     return removed;
   }
 
-  async #removeBridge({ bridge }: BridgeNetwork): Promise<void> {
-    const { upkeep, kernel, table } = this.#deps;
+  async #unmake(network: EndpointNetwork): Promise<void> {
+    const { defined, upkeep, kernel, table } = this.#deps;
+    if (network instanceof ParentNetwork) {
+      const { parent, made } = network.parent;
+      // Others may stand on the same VLAN: it goes with the last of them.
+      const others = defined.own.filter((other) => other !== network && other instanceof ParentNetwork);
+      if (made && !others.some(({ definition }) => definition.parent?.name === parent))
+        await kernel.call('removeParent', { name: parent });
+      return;
+    }
+    const { bridge } = network as BridgeNetwork;
     await upkeep.change(renderBridge('delete', table, bridge));
     if (bridge.owned) await kernel.call('removeBridge', { name: bridge.name });
     await upkeep.forgetFirewalls(bridge.name);

@@ -96,7 +96,7 @@ export function defaultDefinition(
 }
 
 export function describe(definition: NetworkDefinition, endpoints: readonly Endpoint[]): NetworkInfo {
-  const { configs, bridge: _, ownsBridge: _owns, chosenSubnets: _chosen, ...info } = definition;
+  const { configs, bridge: _, ownsBridge: _owns, chosenSubnets: _chosen, parent: _parent, ...info } = definition;
   return { ...info, subnets: configs, endpoints };
 }
 

@@ -13,18 +13,29 @@ import {
 } from '../sys/netlink.ts';
 import { NetworkNamespaces } from '../sys/netns.ts';
 import type { BridgeSpec } from './bridge-spec.ts';
+import { ParentLinks } from './parent-links.ts';
+import { isParentKind, type ParentSpec } from './parent-spec.ts';
 
-/** One interface of a container. */
-export interface Wiring {
+/** One interface of a container: the end of a pair whose other end is a port of a bridge, or one that stands on a link. */
+export type Wiring = BridgeWiring | ParentWiring;
+
+export interface BridgeWiring extends InnerEnd {
   readonly bridge: BridgeSpec;
   readonly veth: string;
+}
+
+export interface ParentWiring extends InnerEnd {
+  readonly parent: ParentSpec;
+}
+
+interface InnerEnd {
   readonly interface: string;
   readonly mac: string;
   readonly ipv4: { readonly address: string; readonly prefixLength: number } | undefined;
   readonly ipv6: { readonly address: string; readonly prefixLength: number } | undefined;
 }
 
-/** By which interface and gateway a container reaches what is in none of its networks. */
+/** By which interface and gateway a container reaches what is in none of its networks. A gateway of '' is none. */
 export interface DefaultRoutes {
   readonly ipv4: { readonly interface: string; readonly gateway: string } | undefined;
   readonly ipv6: { readonly interface: string; readonly gateway: string } | undefined;
@@ -50,11 +61,17 @@ export class Sandboxes implements Disposable {
   readonly #bridges = new Map<string, number>();
   /** Bridges that were made, or made again, and whose ports were not attached since. */
   readonly #bare = new Set<string>();
+  readonly parents: ParentLinks;
   #rulesSeparate = seesBridged();
 
   constructor(netlink: Netlink) {
     this.#netlink = netlink;
     this.#route = netlink.open(NETLINK_ROUTE);
+    this.parents = new ParentLinks({
+      route: this.#route,
+      find: (name) => this.#find(name),
+      deleteLink: (name) => this.#deleteLink(name),
+    });
   }
 
   /**
@@ -106,7 +123,7 @@ export class Sandboxes implements Disposable {
   }
 
   create({ path, wirings, routes, sysctls }: SandboxRequest): void {
-    const masters = wirings.map((wiring) => this.#master(wiring.bridge));
+    const masters = wirings.map((wiring) => this.#lower(wiring));
     // The namespace's file is made first: from then on recovery finds whatever follows.
     writeFileSync(path, '', { flag: 'wx', mode: 0o400 });
     try {
@@ -118,35 +135,61 @@ export class Sandboxes implements Disposable {
         this.#setRoutes(inside, routes, { fresh: true });
         setSysctls(sysctls);
       });
-      for (const { veth, bridge } of wirings) this.#setPort(veth, bridge);
+      for (const wiring of wirings) this.#setHostEnd(wiring);
     } catch (error) {
-      this.drop(path);
+      this.drop(path, standingOf(wirings));
       throw error;
     }
   }
 
   /** One interface more, in a namespace that exists. */
   plug(path: string, wiring: Wiring, routes: DefaultRoutes): void {
-    const master = this.#master(wiring.bridge);
+    const master = this.#lower(wiring);
     try {
       this.#namespaces.enter(this.#home, path, () => {
         using inside = this.#netlink.open(NETLINK_ROUTE);
         this.#wire(inside, wiring, master);
         this.#setRoutes(inside, routes);
       });
-      this.#setPort(wiring.veth, wiring.bridge);
+      this.#setHostEnd(wiring);
     } catch (error) {
-      this.#deleteLink(wiring.veth);
+      if ('veth' in wiring) this.#deleteLink(wiring.veth);
+      else this.#deleteInside(path, [wiring.interface]);
       throw error;
     }
   }
 
-  unplug(path: string, veth: string, routes: DefaultRoutes): void {
-    this.#deleteLink(veth);
+  unplug(path: string, link: PluggedLink, routes: DefaultRoutes): void {
+    if ('veth' in link) this.#deleteLink(link.veth);
+    else this.#deleteInside(path, [link.interface]);
     this.#namespaces.enter(this.#home, path, () => {
       using inside = this.#netlink.open(NETLINK_ROUTE);
       this.#setRoutes(inside, routes);
     });
+  }
+
+  /** Undefined stands for every link there that stands on another. No error where there is no such namespace any more. */
+  #deleteInside(path: string, names: readonly string[] | undefined): void {
+    try {
+      this.#namespaces.enter(this.#home, path, () => {
+        using inside = this.#netlink.open(NETLINK_ROUTE);
+        const links = names ? names.map((name) => find(inside, name)) : linksOf(inside);
+        for (const link of links)
+          if (link && isParentKind(link.kind)) inside.request(routeRequests.deleteLink(link.index));
+      });
+    } catch (error) {
+      // EINVAL: nothing is mounted on the file. ENODEV: somebody else has deleted it.
+      if (!['ENOENT', 'EINVAL', 'ENODEV'].includes(codeOf(error) ?? '')) throw error;
+    }
+  }
+
+  /** The index of what the interface is to hang on. Its parent is looked for only when the link is made. */
+  #lower(wiring: Wiring): number {
+    return 'bridge' in wiring ? this.#master(wiring.bridge) : this.parents.ensure(wiring.parent);
+  }
+
+  #setHostEnd(wiring: Wiring): void {
+    if ('veth' in wiring) this.#setPort(wiring.veth, wiring.bridge);
   }
 
   /** Runs `inside` in a namespace that exists. */
@@ -163,25 +206,20 @@ export class Sandboxes implements Disposable {
 
   /** Runs in the container's namespace, to which `inside` speaks; `#route` still speaks to the host's. */
   #wire(inside: NetlinkSocket, wiring: Wiring, master: number): void {
-    const { bridge, ipv4, ipv6 } = wiring;
+    const { ipv4, ipv6 } = wiring;
     const namespace = this.#namespaces.open();
+    const peer = { name: wiring.interface, mac: wiring.mac, namespace };
     try {
-      this.#route.request(
-        routeRequests.addVeth({
-          name: wiring.veth,
-          master,
-          mtu: bridge.mtu,
-          peer: { name: wiring.interface, mac: wiring.mac, namespace },
-        }),
-      );
+      if ('parent' in wiring) this.parents.add(wiring.parent, peer);
+      else this.#route.request(routeRequests.addVeth({ name: wiring.veth, master, mtu: wiring.bridge.mtu, peer }));
     } finally {
       closeSync(namespace);
     }
     // Before the link is up, or it would already have asked for an address of its own. `::1` on loopback stays.
     const conf = `net.ipv6.conf.${wiring.interface}`;
     setSysctl(`${conf}.disable_ipv6`, ipv6 ? '0' : '1', { optional: true });
-    // Its neighbours are containers: none of them is its router (S44).
-    if (ipv6) setSysctl(`${conf}.accept_ra`, '0', { optional: true });
+    // On a bridge its neighbours are containers: none of them is its router (S44).
+    if (ipv6 && 'bridge' in wiring) setSysctl(`${conf}.accept_ra`, '0', { optional: true });
     const index = find(inside, wiring.interface)?.index;
     if (index === undefined) throw new Error(`no ${wiring.interface} in the namespace`);
     inside.request(
@@ -201,7 +239,7 @@ export class Sandboxes implements Disposable {
       try {
         inside.request(
           wanted && index !== undefined
-            ? routeRequests.setDefaultRoute(index, wanted.gateway)
+            ? routeRequests.setDefaultRoute(family, index, wanted.gateway)
             : routeRequests.deleteDefaultRoute(family),
         );
       } catch (error) {
@@ -244,9 +282,11 @@ export class Sandboxes implements Disposable {
 
   /**
    * Lets the namespace go. Its links are the kernel's to delete once the last process has left: RTM_DELLINK would wait
-   * for an RCU grace period, 15 to 31 ms.
+   * for an RCU grace period, 15 to 31 ms. `standing`, those on links of the host, are deleted before: on the LAN they would
+   * still have the address and the MAC that the container's next start asks for.
    */
-  drop(path: string): void {
+  drop(path: string, standing: readonly string[] = []): void {
+    if (standing.length > 0) this.#deleteInside(path, standing);
     try {
       this.#namespaces.unpin(path);
     } catch (error) {
@@ -263,6 +303,7 @@ export class Sandboxes implements Disposable {
     for (const name of readdirSync(directory)) {
       const path = join(directory, name);
       if (paths.has(path)) continue;
+      this.#deleteInside(path, undefined);
       this.drop(path);
       gone.push(path);
     }
@@ -324,10 +365,7 @@ export class Sandboxes implements Disposable {
   }
 
   #links(): Link[] {
-    return this.#route
-      .request(routeRequests.links())
-      .filter(({ type }) => type === nl.RTM_NEWLINK)
-      .map(({ body }) => parseLink(body));
+    return linksOf(this.#route);
   }
 
   [Symbol.dispose](): void {
@@ -347,6 +385,19 @@ const vethPrefix = 'bth';
 /** The host's end of an endpoint. Derived from the id alone, so that recovery needs no other record. */
 export const vethOf = (endpointId: string) => `${vethPrefix}${endpointId.slice(0, 12)}`;
 export const isVeth = (name: string) => new RegExp(`^${vethPrefix}[0-9a-f]{12}$`).test(name);
+
+/** What `plug` made: by the host's end, or by its name inside where there is none. */
+export type PluggedLink = { readonly veth: string } | { readonly interface: string };
+
+/** The interfaces that stand on links of the host. */
+const standingOf = (wirings: readonly Wiring[]) =>
+  wirings.flatMap((wiring) => ('parent' in wiring ? [wiring.interface] : []));
+
+const linksOf = (socket: NetlinkSocket): Link[] =>
+  socket
+    .request(routeRequests.links())
+    .filter(({ type }) => type === nl.RTM_NEWLINK)
+    .map(({ body }) => parseLink(body));
 
 function find(socket: NetlinkSocket, name: string): Link | undefined {
   try {

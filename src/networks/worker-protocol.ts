@@ -1,6 +1,7 @@
 import type { BridgeSpec } from './bridge-spec.ts';
 import type { PublishedPort } from './networks.ts';
-import type { BridgePorts, DefaultRoutes, SandboxRequest, Wiring } from './sandboxes.ts';
+import type { ParentSpec } from './parent-spec.ts';
+import type { BridgePorts, DefaultRoutes, PluggedLink, SandboxRequest, Wiring } from './sandboxes.ts';
 
 export interface WorkerConfig {
   /** The default one. */
@@ -18,17 +19,21 @@ export interface Operations {
   };
   addBridge: { in: { readonly bridge: BridgeSpec; readonly script: string }; out: void };
   removeBridge: { in: { readonly name: string }; out: void };
+  /** What containers of a macvlan or ipvlan network will stand on; `removeParent` takes away only what was made for it. */
+  addParent: { in: { readonly parent: ParentSpec }; out: void };
+  removeParent: { in: { readonly name: string }; out: void };
   create: { in: SandboxRequest; out: void };
   /** An interface more, or less, of a namespace that exists. */
   plug: { in: { readonly path: string; readonly wiring: Wiring; readonly routes: DefaultRoutes }; out: void };
-  unplug: { in: { readonly path: string; readonly veth: string; readonly routes: DefaultRoutes }; out: void };
+  unplug: { in: { readonly path: string; readonly link: PluggedLink; readonly routes: DefaultRoutes }; out: void };
   /**
    * Sockets of the namespace for its name server, and the rules there that lead to them. They are descriptors of the
    * engine's process; who asked for them closes them.
    */
   resolver: { in: { readonly path: string }; out: { readonly udp: number; readonly tcp: number } };
   sysctls: { in: { readonly path: string; readonly sysctls: Readonly<Record<string, string>> }; out: void };
-  drop: { in: { readonly path: string }; out: void };
+  /** `standing`: its interfaces that stand on links of the host. */
+  drop: { in: { readonly path: string; readonly standing?: readonly string[] }; out: void };
   /** One transaction. */
   rules: { in: { readonly script: string }; out: void };
   /**

@@ -11,12 +11,17 @@ const operations: { [N in OperationName]: (input: Operations[N]['in']) => Operat
   setup: ({ table, bridges }) => state.setup(table, bridges),
   addBridge: ({ bridge, script }) => state.addBridge(bridge, script),
   removeBridge: ({ name }) => state.sandboxes.removeBridge(name),
+  addParent: ({ parent }) => {
+    state.sandboxes.parents.probe(parent.kind);
+    state.sandboxes.parents.ensure(parent);
+  },
+  removeParent: ({ name }) => state.sandboxes.parents.remove(name),
   create: (request) => state.create(request),
   plug: ({ path, wiring, routes }) => state.sandboxes.plug(path, wiring, routes),
-  unplug: ({ path, veth, routes }) => state.sandboxes.unplug(path, veth, routes),
+  unplug: ({ path, link, routes }) => state.sandboxes.unplug(path, link, routes),
   resolver: ({ path }) => state.resolver(path),
   sysctls: ({ path, sysctls }) => state.sandboxes.setSysctls(path, sysctls),
-  drop: ({ path }) => state.sandboxes.drop(path),
+  drop: ({ path, standing }) => state.sandboxes.drop(path, standing),
   rules: ({ script }) => state.rules(script),
   forget: ({ address, ports }) => state.forget(address, ports),
   sweep: ({ paths, bridges }) => state.sweep(paths, bridges),

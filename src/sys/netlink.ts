@@ -84,7 +84,7 @@ export interface NetlinkRequest {
 }
 
 /** struct ifinfomsg. */
-function linkHeader({ family = 0, index = 0, flags = 0, change = 0 } = {}): Buffer {
+export function linkHeader({ family = 0, index = 0, flags = 0, change = 0 } = {}): Buffer {
   const out = Buffer.alloc(16);
   out.writeUInt8(family, 0);
   out.writeInt32LE(index, 4);
@@ -93,7 +93,7 @@ function linkHeader({ family = 0, index = 0, flags = 0, change = 0 } = {}): Buff
   return out;
 }
 
-const linkKind = (kind: string, ...data: Buffer[]) =>
+export const linkKind = (kind: string, ...data: Buffer[]) =>
   nested(
     nl.IFLA_LINKINFO,
     text(nl.IFLA_INFO_KIND, kind),
@@ -212,16 +212,16 @@ export const routeRequests = {
     subject: 'addresses',
   }),
 
-  /** Whichever was the default route of the family is so no more. */
-  setDefaultRoute: (index: number, gateway: string): NetlinkRequest => ({
+  /** Whichever was the default route of the family is so no more. A gateway of '' is none: all is on the link. */
+  setDefaultRoute: (family: 'ipv4' | 'ipv6', index: number, gateway: string): NetlinkRequest => ({
     type: nl.RTM_NEWROUTE,
     flags: nl.NLM_F_CREATE | nl.NLM_F_REPLACE,
     body: Buffer.concat([
-      routeHeader(familyOf(gateway)),
-      attribute(nl.RTA_GATEWAY, addressBytes(gateway)),
+      routeHeader(family === 'ipv4' ? AF_INET : AF_INET6, { onLink: gateway === '' && family === 'ipv4' }),
+      ...(gateway === '' ? [] : [attribute(nl.RTA_GATEWAY, addressBytes(gateway))]),
       uint32(nl.RTA_OIF, index),
     ]),
-    subject: `default route by ${gateway}`,
+    subject: `default route by ${gateway || `link ${index}`}`,
   }),
 
   /** Whichever default route of the family there is. Refused with ESRCH when there is none. */
@@ -244,12 +244,13 @@ function addressHeader(family: number, index: number, prefixLength: number): Buf
 }
 
 /** struct rtmsg: a unicast route of the main table, made at boot (RTPROT_BOOT, as ip(8) does). */
-function routeHeader(family: number, { anyScope = false } = {}): Buffer {
+function routeHeader(family: number, { anyScope = false, onLink = false } = {}): Buffer {
   const out = Buffer.alloc(12);
   out.writeUInt8(family, 0);
   out.writeUInt8(254, 4);
   out.writeUInt8(anyScope ? 0 : 3, 5);
-  out.writeUInt8(anyScope ? 255 : 0, 6);
+  // RT_SCOPE_NOWHERE, which a request to delete takes for any; RT_SCOPE_LINK.
+  out.writeUInt8(anyScope ? 255 : onLink ? 253 : 0, 6);
   out.writeUInt8(anyScope ? 0 : 1, 7);
   return out;
 }

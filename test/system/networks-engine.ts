@@ -5,7 +5,8 @@ import { newId, openNetworks, port } from './networks-lab.ts';
 
 /**
  * An engine as far as networks go, to be killed: `hold` opens one container, tells it as a line of JSON, and stays;
- * `churn` opens and closes containers without end; `own` makes networks, moves containers between them, and removes them.
+ * `churn` opens and closes containers without end; `own` makes networks, moves containers between them, and removes them;
+ * `parent` does so with networks that stand on lan0.
  */
 const [root = '', mode = 'hold'] = process.argv.slice(2);
 const networks = await openNetworks({
@@ -42,6 +43,26 @@ if (mode === 'hold') {
     await Promise.all(ids.map((id) => networks.disconnect(id, first)));
     await Promise.all(ids.map((id) => networks.close(id)));
     await Promise.all(names.map((name) => networks.remove(name)));
+  }
+} else if (mode === 'parent') {
+  process.stdout.write('churning\n');
+  const request = { driver: 'macvlan', internal: false, attachable: false, ipv4: true, ipv6: false, labels: {} };
+  const ipam = { driver: '', options: undefined, configs: [{ subnet: '10.98.0.0/24' }] };
+  for (;;) {
+    const name = `lan-${newId().slice(0, 6)}`;
+    await networks.create({ ...request, options: { parent: 'lan0' }, name, ipam });
+    const ids = Array.from({ length: 3 }, newId);
+    // Two on it alone, one that comes and goes beside the bridge.
+    const join = (network: string, address?: string) => ({ joins: [{ network, address }], ports: [] });
+    await Promise.all([
+      networks.open(ids[0]!, join(name, '10.98.0.50')),
+      networks.open(ids[1]!, join(name)),
+      networks.open(ids[2]!, join('bridge')),
+    ]);
+    await networks.connect(ids[2]!, { network: name }, { ports: [] });
+    await networks.disconnect(ids[2]!, name);
+    await Promise.all(ids.map((id) => networks.close(id)));
+    await networks.remove(name);
   }
 } else {
   process.stdout.write('churning\n');

@@ -207,7 +207,7 @@ export class Lab implements AsyncDisposable {
   leftovers(): string[] {
     const links = run('ip', '-o', 'link')
       .split('\n')
-      .flatMap((line) => /^\d+: (bth\w+|berth0|bn-\w+)/.exec(line)?.[1] ?? []);
+      .flatMap((line) => /^\d+: (bth\w+|berth0|bn-\w+|d[im]-\w+)/.exec(line)?.[1] ?? []);
     const mounts = readFileSync('/proc/self/mounts', 'utf8')
       .split('\n')
       .filter((line) => line.includes(this.root));

@@ -83,4 +83,29 @@ describe('a room of networks, killed', () => {
       assert.deepEqual(readdirSync(join(lab.root, 'run/netns')), []);
     }
   });
+
+  test('R01: the same on a link of the host: nobody has an address of the killed one any more', async () => {
+    const script = fileURLToPath(new URL('./networks-engine.ts', import.meta.url));
+    for (let round = 0; round < 4; round++) {
+      const child = lab.start(process.execPath, [script, lab.root, 'parent']);
+      if (child.stdout) await once(child.stdout, 'data');
+      await sleep(Math.random() * 700);
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+
+      const next = await lab.open();
+      await next.recover([]);
+      for (const { name } of next.list().filter((network) => network.name.startsWith('lan-'))) {
+        // The kernel refuses a MAC that another link on the parent still has.
+        const one = await lab.joined(next, [{ network: name, address: '10.98.0.50', names: ['one'] }]);
+        assert.equal(lab.resolve(one, 'one'), '0 10.98.0.50', `round ${round}`);
+        await next.close(one.id);
+      }
+      await next.prune(() => true);
+      await next[Symbol.asyncDispose]();
+      await until(10_000, () => lab.leftovers().length === 0);
+      assert.deepEqual(lab.leftovers(), [], `round ${round}`);
+      assert.deepEqual(readdirSync(join(lab.root, 'run/netns')), []);
+    }
+  });
 });

@@ -16,7 +16,7 @@ function addressesOf(hostAddress: string): readonly string[] {
 export function portMap(container: Container): Record<string, Binding[] | null> {
   const { attached, config } = container;
   // Without a way out nothing is published, and nothing is said of what could be.
-  if (!attached.some(({ gateway, ipv6 }) => gateway || ipv6?.gateway)) return {};
+  if (!canPublish(attached)) return {};
   const ports: Record<string, Binding[] | null> = {};
   for (const port of Object.keys(config.ExposedPorts ?? {})) ports[port] = null;
   for (const { port, protocol, hostAddress, hostPort } of attached.flatMap(({ ports }) => ports)) {
@@ -25,6 +25,10 @@ export function portMap(container: Container): Record<string, Binding[] | null> 
   }
   return ports;
 }
+
+/** Some network leads out by the host, which can translate then. */
+const canPublish = (attached: Container['attached']) =>
+  attached.some(({ gateway, ipv6, driver }) => driver === undefined && (gateway || ipv6?.gateway));
 
 export interface ListPort {
   readonly IP?: string;
@@ -35,7 +39,8 @@ export interface ListPort {
 
 /** `Ports` of a list item. */
 export function portList({ attached, config }: Container): ListPort[] {
-  if (attached.length === 0) return [];
+  // Nothing is exposed where the host is not on the way.
+  if (attached.every(({ driver }) => driver !== undefined)) return [];
   const ports: ListPort[] = [];
   const published = new Set<string>();
   for (const { port, protocol, hostAddress, hostPort } of attached.flatMap(({ ports }) => ports)) {
