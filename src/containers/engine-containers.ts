@@ -23,6 +23,7 @@ import type {
 import { create } from './create.ts';
 import { Execs } from './exec.ts';
 import { type ContainerFiles, RoomFiles } from './files.ts';
+import { LogUpkeep } from './log-upkeep.ts';
 import { readLogs } from './logs.ts';
 import { checkName } from './names.ts';
 import { type Pruned, prune } from './prune.ts';
@@ -42,6 +43,7 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
   readonly #room: Room;
   readonly #execs: Execs;
   readonly #fileJobs = new FileJobs();
+  readonly #logUpkeep: LogUpkeep;
   readonly files: ContainerFiles;
   /** For the volumes, whose users these are. */
   readonly volumeUsers: VolumeUsers;
@@ -49,6 +51,7 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
   private constructor(deps: ContainersDeps) {
     this.#room = new Room(deps);
     this.#execs = new Execs(this.#room);
+    this.#logUpkeep = new LogUpkeep(this.#room);
     this.files = new RoomFiles(this.#room, this.#fileJobs);
     this.volumeUsers = { usersOf: (name) => this.#usersOfVolume(name) };
   }
@@ -56,6 +59,7 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
   static async open(deps: ContainersDeps): Promise<EngineContainers> {
     const containers = new EngineContainers(deps);
     await recover(containers.#room);
+    containers.#logUpkeep.begin();
     return containers;
   }
 
@@ -265,6 +269,7 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#fileJobs[Symbol.asyncDispose]();
     await this.#room.close();
+    await this.#logUpkeep.close();
   }
 
   #usersOfVolume(name: string): readonly string[] {

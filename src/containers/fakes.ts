@@ -68,6 +68,10 @@ export class FakeTask implements Task {
     return stream;
   }
 
+  async replaceLogFile(): Promise<boolean | undefined> {
+    return undefined;
+  }
+
   async keepLog(): Promise<Disposable> {
     return { [Symbol.dispose]: () => {} };
   }
@@ -471,6 +475,7 @@ export async function fakeEngine(image: Image = fakeImage()) {
         init: '',
         cgroupParent: '/berth',
         log: { type: 'json-file', options: {} },
+        logCap: 0,
         stopTimeout: 10,
         hostGateway: undefined,
       },

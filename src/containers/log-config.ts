@@ -20,3 +20,12 @@ export function logTarget(
   const size = options['max-size'] ?? '-1';
   return { path, maxSize: size === '-1' ? 0 : (bytesOf(size) ?? 0), maxFiles: Number(options['max-file'] ?? '1') };
 }
+
+/** Whether files that were rotated away are packed: where there are any, unless `compress` is false. */
+export function isPacked({ Type, Config }: LogConfig, defaults: Readonly<Record<string, string>>): boolean {
+  if (Type === 'none') return false;
+  const options = { ...defaults, ...Config };
+  const size = options['max-size'] ?? '-1';
+  const rotates = size !== '-1' && Number(options['max-file'] ?? '1') > 1;
+  return rotates && /^(1|t)/i.test(options['compress'] ?? 'true');
+}

@@ -3,6 +3,7 @@ import { basename, dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
 import { codeOf } from '../base/errors.ts';
+import { PackedLog, type PackedSource } from './log-pack.ts';
 
 /** A log file that is read: the current one, or one that was rotated away. */
 export interface LogFile extends AsyncDisposable {
@@ -11,8 +12,11 @@ export interface LogFile extends AsyncDisposable {
   readonly size: number;
   /** As it is now. */
   length(): Promise<number>;
-  /** Tells it from another file of the same name. */
   readonly inode: bigint;
+  /** Of a packed one: the file it was made of. */
+  readonly source: PackedSource | undefined;
+  /** Of its last change, nanoseconds since 1970. */
+  changed(): Promise<bigint>;
 }
 
 const mostInflated = 512 * 1024 * 1024;
@@ -26,22 +30,34 @@ export async function openLogFile(path: string): Promise<LogFile | undefined> {
     throw error;
   }
   const { size, ino } = await handle.stat({ bigint: true });
+  const changed = async () => (await handle.stat({ bigint: true })).mtimeNs;
+  const common = { inode: ino, changed, [Symbol.asyncDispose]: () => handle.close() };
   if (!path.endsWith('.gz'))
     return {
+      ...common,
+      source: undefined,
       size: Number(size),
-      inode: ino,
       length: async () => (await handle.stat()).size,
       read: async (into, position) => (await handle.read(into, 0, into.length, position)).bytesRead,
-      [Symbol.asyncDispose]: () => handle.close(),
     };
   try {
+    const packed = await PackedLog.open(handle, Number(size));
+    if (packed)
+      return {
+        ...common,
+        source: packed.source,
+        size: packed.size,
+        length: async () => packed.size,
+        read: (into, position) => packed.read(into, position),
+      };
+    // Of somebody else: it can only be read from its start.
     const content = await promisify(gunzip)(await handle.readFile(), { maxOutputLength: mostInflated });
     return {
+      ...common,
+      source: undefined,
       size: content.length,
-      inode: ino,
       length: async () => content.length,
       read: async (into, position) => content.copy(into, 0, position),
-      [Symbol.asyncDispose]: () => handle.close(),
     };
   } catch (error) {
     await handle.close();
@@ -51,7 +67,7 @@ export async function openLogFile(path: string): Promise<LogFile | undefined> {
 
 /**
  * The log and what was rotated away, oldest first: `x.log.2.gz`, `x.log.1`, `x.log`. With `after`, only what goes on where
- * that file ends; all there is when it was rotated out of existence.
+ * that file ends; all there is when it was rotated out of existence. With `enough`, no older ones than it asks for.
  *
  * From the newest to the oldest, the way that a rotation moves them: one in between shows a file again and hides none. What
  * was seen between the two is newer than it or comes again. A rotation leaves one number free for a moment; what is open
@@ -59,24 +75,43 @@ export async function openLogFile(path: string): Promise<LogFile | undefined> {
  */
 export async function openLog(
   path: string,
-  { after }: { readonly after?: LogFile | undefined } = {},
+  {
+    after,
+    enough,
+  }: { readonly after?: LogFile | undefined; readonly enough?: (oldest: LogFile) => Promise<boolean> } = {},
 ): Promise<LogFile[]> {
   const files: LogFile[] = [];
-  const last = await highestNumber(path);
-  for (let number = 0, missing = 0; number <= last || missing < 2; number++) {
+  let last: number | undefined;
+  for (let number = 0, missing = 0; missing < 2 || number <= (last ??= await highestNumber(path)); number++) {
     const file = await openNumbered(path, number);
     missing = file ? 0 : missing + 1;
     if (!file) continue;
-    if (file.inode === after?.inode) {
+    if (after && (await isSame(file, after))) {
       await file[Symbol.asyncDispose]();
       break;
     }
-    const at = files.findIndex(({ inode }) => inode === file.inode);
+    const at = await indexOf(files, file);
     const again = at < 0 ? [] : [file, ...files.splice(at + 1)];
     for (const each of again) await each[Symbol.asyncDispose]();
-    if (at < 0) files.push(file);
+    if (at >= 0) continue;
+    files.push(file);
+    if (await enough?.(file)) break;
   }
   return files.reverse();
+}
+
+/** Also when the one was packed and the other is from before. Both are open, so that neither lends its inode to another. */
+async function isSame(a: LogFile, b: LogFile): Promise<boolean> {
+  if (a.inode === b.inode) return true;
+  const madeOf = async ({ source }: LogFile, plain: LogFile) =>
+    source?.inode === plain.inode && source.changed === (await plain.changed());
+  if (a.source && b.source) return a.source.inode === b.source.inode && a.source.changed === b.source.changed;
+  return (await madeOf(a, b)) || (await madeOf(b, a));
+}
+
+async function indexOf(files: readonly LogFile[], wanted: LogFile): Promise<number> {
+  for (const [at, file] of files.entries()) if (await isSame(file, wanted)) return at;
+  return -1;
 }
 
 async function openNumbered(path: string, number: number): Promise<LogFile | undefined> {
@@ -101,26 +136,43 @@ export async function inodeOf(path: string): Promise<bigint | undefined> {
   );
 }
 
-const block = 256 * 1024;
+/** Of a tail: the first look, and the longest. */
+const firstBlock = 16 * 1024;
+const longestBlock = 256 * 1024;
 
-/** Where the last `lines` lines start: the file, counted from the oldest, and the place in it. Read from the end. */
-export async function tailStart(files: readonly LogFile[], lines: number): Promise<{ file: number; position: number }> {
-  if (lines <= 0) return { file: files.length - 1, position: files.at(-1)?.size ?? 0 };
-  const buffer = Buffer.allocUnsafe(block);
+/** The files that hold the last `lines` lines, oldest first, and where in the first of them they start. Read from the end. */
+export async function openTail(path: string, lines: number): Promise<{ files: LogFile[]; position: number }> {
+  let position = 0;
   // The newline that ends the last line is not one between two lines.
   let wanted = lines + 1;
-  for (let file = files.length - 1; file >= 0; file--) {
-    for (let end = files[file]!.size; end > 0; ) {
-      const start = Math.max(0, end - block);
-      const length = await files[file]!.read(buffer.subarray(0, end - start), start);
-      for (
-        let at = buffer.lastIndexOf(10, length - 1);
-        at >= 0 && length > 0;
-        at = at > 0 ? buffer.lastIndexOf(10, at - 1) : -1
-      )
-        if (--wanted === 0) return { file, position: start + at + 1 };
-      end = start;
-    }
+  const files = await openLog(path, {
+    enough: async (file) => {
+      position = lines <= 0 ? file.size : 0;
+      if (lines <= 0) return true;
+      let length = firstBlock;
+      for (let end = file.size; end > 0; length = Math.min(longestBlock, length * 4)) {
+        const start = Math.max(0, end - length);
+        const buffer = Buffer.allocUnsafe(end - start);
+        const got = await readWhole(file, buffer, start);
+        for (let at = got - 1; at >= 0 && (at = buffer.lastIndexOf(10, at)) >= 0; at--)
+          if (--wanted === 0) {
+            position = start + at + 1;
+            return true;
+          }
+        end = start;
+      }
+      return false;
+    },
+  });
+  return { files, position };
+}
+
+async function readWhole(file: LogFile, into: Buffer, position: number): Promise<number> {
+  let done = 0;
+  while (done < into.length) {
+    const got = await file.read(into.subarray(done), position + done);
+    if (got === 0) break;
+    done += got;
   }
-  return { file: 0, position: 0 };
+  return done;
 }

@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { EngineError } from '../base/errors.ts';
 import type { LogOptions } from './containers.ts';
 import { logAttributes } from './log-attributes.ts';
-import { inodeOf, type LogFile, openLog, tailStart } from './log-files.ts';
+import { inodeOf, type LogFile, openLog, openTail } from './log-files.ts';
 import { LogFormatter } from './log-format.ts';
 import type { Room } from './room.ts';
 
@@ -45,8 +45,8 @@ export async function* readLog(
   using _kept = await keep?.();
   // Before the first look, so that nothing is missed between a look and the waiting.
   using change = ended ? new Change(dirname(path), ended, signal) : undefined;
-  await using open = new OpenFiles(await openLog(path));
-  const start = tail === undefined ? { file: 0, position: 0 } : await tailStart(open.files, tail);
+  const start = tail === undefined ? { files: await openLog(path), position: 0 } : await openTail(path, tail);
+  await using open = new OpenFiles(start.files);
   const buffer = Buffer.allocUnsafe(block);
   let position = start.position;
 
@@ -61,7 +61,6 @@ export async function* readLog(
     }
   }
 
-  await open.drop(Math.max(start.file, 0));
   for (;;) {
     // Asked before the reading: what was written before the end is read after it.
     const over = !change || change.over;

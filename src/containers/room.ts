@@ -27,6 +27,8 @@ export interface ContainersConfig {
   readonly cgroupParent: string;
   /** What a container logs with that does not say. */
   readonly log: { readonly type: string; readonly options: Readonly<Record<string, string>> };
+  /** Bytes that all logs may take together; 0 is a tenth of the disk, at most 20 GiB. */
+  readonly logCap: number;
   /** Seconds between the stop signal and SIGKILL. */
   readonly stopTimeout: number;
   /** What `host-gateway` stands for; undefined is the bridge's gateway. */

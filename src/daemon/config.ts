@@ -218,6 +218,18 @@ export const settings = {
     whole('a number', 1, 1000),
     'files that are kept of a container log, where the container names none',
   ),
+  logCompress: setting(
+    'logCompress',
+    true,
+    flag,
+    'whether rotated files of container logs are compressed, where the container does not say',
+  ),
+  logCap: setting(
+    'logCap',
+    0,
+    bytes,
+    'what the logs of all containers may take together, before the oldest rotated files go; 0 is a tenth of the disk, at most 20g',
+  ),
   stopTimeout: setting(
     'stopTimeout',
     10,

@@ -138,8 +138,13 @@ export async function openEngine(config: Config, log: Log) {
         cgroupParent: config.cgroupParent,
         log: {
           type: 'json-file',
-          options: { 'max-size': String(config.logMaxSize), 'max-file': String(config.logMaxFiles) },
+          options: {
+            'max-size': String(config.logMaxSize),
+            'max-file': String(config.logMaxFiles),
+            compress: String(config.logCompress),
+          },
         },
+        logCap: config.logCap,
         stopTimeout: config.stopTimeout,
         hostGateway: undefined,
       },

@@ -11,7 +11,9 @@
  * and swept at the very end, when every directory given as `cgroup` is gone.
  * Lines from the engine: `resize ROWS COLUMNS`, `abort` (while starting).
  * A connection to the socket begins with `control\n`, `attach [i][o][e]\n` or `follow\n`; the last two are answered by one
- * `+`. While somebody follows, some files that the log's rotation would remove are kept for him.
+ * `+`. While somebody follows, some files that the log's rotation would remove are kept for him. `packed INODE\n` puts the
+ * file `LOG.packed` in the place of the rotated file with that inode, `drop INODE\n` removes it: `+` when it was there, `-`
+ * when not, and the connection ends.
  *
  * Linux and libc only. Must compile with tcc and gcc; no stdio streams and no malloc, because there are hundreds of these.
  */
@@ -308,11 +310,19 @@ static void log_flush(void) {
   log_length = 0;
 }
 
-static char *numbered(char *to, int n) {
+/* A file that was rotated away, or with `gz` what the engine made of it. */
+static char *numbered(char *to, int n, int gz) {
   char *p = put(to, option.log);
   if (n) *p++ = '.', p = put_number(p, (unsigned)n, 1);
+  if (gz) p = put(p, ".gz");
   *p = 0;
   return to;
+}
+
+static int log_remove(int n) {
+  char path[4200];
+  int plain = unlink(numbered(path, n, 0)), packed = unlink(numbered(path, n, 1));
+  return plain == 0 || packed == 0;
 }
 
 /* How many files more there are while somebody follows: with short files a reader would have no time to open the next. */
@@ -327,18 +337,40 @@ static void log_rotate(void) {
   int files = option.log_files + (followers ? log_kept() : 0);
   log_flush();
   shut(&log_fd);
-  for (int n = files - 1; n >= 1; n--) rename(numbered(from, n - 1), numbered(to, n));
+  /* Both forms move together: a file that is packed at this moment never meets another's number. */
+  if (files > 1) log_remove(files - 1);
+  for (int n = files - 1; n >= 1; n--)
+    for (int gz = 0; gz < (n > 1 ? 2 : 1); gz++) rename(numbered(from, n - 1, gz), numbered(to, n, gz));
   log_open(files > 1 ? 0 : O_TRUNC);
 }
 
 /* Nobody follows any more: what was kept for it goes. */
 static void log_trim(void) {
-  char path[4200];
   int first = option.log_files > 1 ? option.log_files : 1, kept = log_kept();
   if (!option.log) return;
   /* In the middle of a rotation, where a monitor may have been killed, one number is missing. */
-  for (int n = first, missing = 0; n < first + kept && missing < 2; n++)
-    missing = unlink(numbered(path, n)) < 0 ? missing + 1 : 0;
+  for (int n = first, missing = 0; n < first + kept && missing < 2; n++) missing = log_remove(n) ? 0 : missing + 1;
+}
+
+/*
+ * The engine names a rotated file by its inode, because by the time it is read here the number may be another's. It goes;
+ * with `packed` what the engine made of it, complete and synced, takes its place. Returns whether the file was there.
+ */
+static int log_replace(unsigned long long inode, int packed) {
+  char path[4200], from[4200], to[4200];
+  int last = option.log_files + log_kept();
+  if (!option.log) return 0;
+  for (int n = 1; n < last; n++)
+    for (int gz = 0; gz < (packed ? 1 : 2); gz++) {
+      struct stat st;
+      if (stat(numbered(path, n, gz), &st) < 0 || (unsigned long long)st.st_ino != inode) continue;
+      if (packed) {
+        put(put(from, option.log), ".packed")[0] = 0;
+        if (rename(from, numbered(to, n, 1)) < 0) return 0;
+      }
+      return unlink(path) == 0;
+    }
+  return 0;
 }
 
 static void log_line(int stream, const char *text, size_t n, int newline) {
@@ -932,6 +964,10 @@ static int client_read(struct client *c, int hung) {
       c->kind = FOLLOWER;
       followers++;
       client_send(c, "+", 1);
+    } else if (strncmp(line, "packed ", 7) == 0 || strncmp(line, "drop ", 5) == 0) {
+      int packed = line[0] == 'p';
+      client_send(c, log_replace(strtoull(line + (packed ? 7 : 5), NULL, 10), packed) ? "+" : "-", 1);
+      return 0;
     } else return 0;
     return 1;
   }

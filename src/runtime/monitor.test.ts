@@ -8,8 +8,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import { buildMonitor } from './build-monitor.ts';
-import { attachTo, connectMonitor, followLog, MonitorFailure, readExit, startMonitor } from './monitor.ts';
+import {
+  attachTo,
+  connectMonitor,
+  followLog,
+  MonitorFailure,
+  readExit,
+  replaceLogFile,
+  startMonitor,
+} from './monitor.ts';
 import type { AttachRequest } from './runtime.ts';
 
 const place = mkdtempSync(join(tmpdir(), 'berth-monitor-'));
@@ -183,6 +192,52 @@ test('the log rotates by size and keeps as many files as it may, with every line
     .flatMap((name) => entries(join(directory, name)).map(({ log }) => Number(log.slice(5))));
   assert.equal(numbers.at(-1), 2999);
   assert.ok(numbers.every((number, index) => index === 0 || number === numbers[index - 1]! + 1));
+});
+
+test('a rotated file is replaced by what was packed, whatever its number is by now, and moves on with the rest', async () => {
+  const { monitor, directory, log } = run(
+    'for n in 1 2 3; do i=0; while [ $i -lt 100 ]; do echo round $n line $i; i=$((i+1)); done; echo done $n; ' +
+      'while [ ! -e go$n ]; do sleep 0.02; done; done',
+    { 'log-size': 4000, 'log-files': 8 },
+    [],
+  );
+  const names = () =>
+    readdirSync(directory)
+      .filter((name) => name.startsWith('log'))
+      .toSorted();
+  const round = async (n: number) => {
+    if (n > 1) writeFileSync(join(directory, `go${n - 1}`), '');
+    const last = () => spawnSync('cat', [log], { encoding: 'utf8' }).stdout;
+    for (const late = Date.now() + 20_000; !last().includes(`"done ${n}\\n"`); await sleep(10))
+      assert.ok(Date.now() < late, `round ${n}: ${names().join()}`);
+  };
+  try {
+    await round(1);
+    const plain = readFileSync(`${log}.1`);
+    const { ino } = statSync(`${log}.1`, { bigint: true });
+    writeFileSync(`${log}.packed`, gzipSync(plain));
+    // Its number is another one when the monitor is told.
+    await round(2);
+    assert.equal(await replaceLogFile(directory, { inode: ino, how: 'packed' }), true);
+    assert.equal(await replaceLogFile(directory, { inode: ino, how: 'packed' }), false, 'a second time');
+    const packed = names().filter((name) => name.endsWith('.gz'));
+    assert.equal(packed.length, 1, names().join());
+    assert.ok(!names().includes(packed[0]!.slice(0, -3)), 'the plain one is gone');
+    await round(3);
+    const moved = names().filter((name) => name.endsWith('.gz'));
+    assert.equal(moved.length, 1, names().join());
+    assert.ok(Number(moved[0]!.split('.')[1]) > Number(packed[0]!.split('.')[1]), `${packed} to ${moved}`);
+    assert.deepEqual(gunzipSync(readFileSync(join(directory, moved[0]!))), plain);
+    const { ino: other } = statSync(join(directory, moved[0]!), { bigint: true });
+    assert.equal(await replaceLogFile(directory, { inode: other, how: 'drop' }), true);
+    assert.ok(!names().includes(moved[0]!));
+    const current = statSync(log, { bigint: true }).ino;
+    assert.equal(await replaceLogFile(directory, { inode: current, how: 'drop' }), false, 'never the live one');
+  } finally {
+    for (const n of [1, 2, 3]) writeFileSync(join(directory, `go${n}`), '');
+    await monitor.exited;
+  }
+  assert.equal(await replaceLogFile(directory, { inode: 1n, how: 'drop' }), undefined, 'no monitor');
 });
 
 test('while somebody follows, the log keeps more files than it may, and after that it does not', async () => {

@@ -186,14 +186,30 @@ export function followLog(directory: string): Promise<Socket | undefined> {
   return ask(directory, 'follow');
 }
 
+/**
+ * A rotated file of the log, by its inode: gone, or (`packed`) replaced by `<log>.packed`, in one step with the monitor's
+ * own rotations. False: it was not there any more. Undefined: there is no monitor, or an older one that cannot do it.
+ */
+export async function replaceLogFile(
+  directory: string,
+  { inode, how }: { readonly inode: bigint; readonly how: 'packed' | 'drop' },
+): Promise<boolean | undefined> {
+  const answer: { byte?: string } = {};
+  const socket = await ask(directory, `${how} ${inode}`, answer);
+  socket?.destroy();
+  return answer.byte === undefined ? undefined : answer.byte === '+';
+}
+
 /** The connection once the monitor said with one byte that it is what was asked for. */
-async function ask(directory: string, what: string): Promise<Socket | undefined> {
+async function ask(directory: string, what: string, answer: { byte?: string } = {}): Promise<Socket | undefined> {
   const socket = await dial(directory);
   if (!socket) return undefined;
   socket.write(`${what}\n`);
   return new Promise((resolve) => {
     const look = () => {
-      if (socket.read(1) === null) return;
+      const byte = socket.read(1) as Buffer | null;
+      if (byte === null) return;
+      answer.byte = byte.toString('latin1');
       socket.off('readable', look);
       socket.off('close', lost);
       socket.off('end', lost);

@@ -83,6 +83,11 @@ export interface Task {
   attach(request: AttachRequest): Promise<AttachStream>;
   /** Until the disposal, some of what the log's rotation would remove is kept for whoever follows it. Never fails. */
   keepLog(): Promise<Disposable>;
+  /**
+   * Removes a file that the log's rotation left, by its inode, or (`packed`) puts the file `<log>.packed` in its place:
+   * beside a rotation nobody else can. False: it was not there any more. Undefined: the monitor has ended, or is an older one.
+   */
+  replaceLogFile(inode: bigint, how: 'packed' | 'drop'): Promise<boolean | undefined>;
   resize(size: TerminalSize): Promise<void>;
   /** Throws `conflict` when it is gone. `group`: those that it started too, as far as they stayed in its process group. */
   kill(signal: number, options?: { readonly group?: boolean }): Promise<void>;

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf, EngineError } from '../base/errors.ts';
 import { Pidfd } from '../sys/pidfd.ts';
 import type { Cgroups } from './cgroups.ts';
-import { attachTo, followLog, type Monitor, type Started } from './monitor.ts';
+import { attachTo, followLog, type Monitor, replaceLogFile, type Started } from './monitor.ts';
 import type { AttachRequest, AttachStream, Task, TaskExit, TerminalSize } from './runtime.ts';
 import type { TaskUsage } from './usage.ts';
 
@@ -80,6 +80,10 @@ export class MonitoredTask implements Task {
     // A log can be read whatever its monitor hangs in.
     await Promise.race([asked, sleep(patience, undefined, { ref: false })]);
     return { [Symbol.dispose]: () => void asked.then((kept) => kept?.destroy()) };
+  }
+
+  replaceLogFile(inode: bigint, how: 'packed' | 'drop'): Promise<boolean | undefined> {
+    return replaceLogFile(this.#deps.directory, { inode, how }).catch(() => undefined);
   }
 
   async resize({ rows, columns }: TerminalSize): Promise<void> {
