@@ -5,7 +5,7 @@ import { type ContainerRecord, isRunning } from './record.ts';
 import { forget } from './remove.ts';
 import { emitDisconnect, emitVolumes, type Room, volumesOf } from './room.ts';
 import { startNow } from './start.ts';
-import { millisecondsOf, now } from './time.ts';
+import { now } from './time.ts';
 
 /** From a start, or from an adoption: the exit is recorded, told, and what was held is released. */
 export function supervise(room: Room, { id }: ContainerRecord, task: Task): void {
@@ -37,7 +37,8 @@ async function ended(room: Room, id: string, task: Task, exit: TaskExit): Promis
   const before = room.store.byId(id);
   room.live.delete(id);
   if (!before) return;
-  const delay = restartDelay(room, before, exit);
+  const age = task.age();
+  const delay = restartDelay(room, before, { exit, age });
   const autoRemove = before.hostConfig.AutoRemove && !room.removing.has(id);
   const after = room.update(
     id,
@@ -56,10 +57,9 @@ async function ended(room: Room, id: string, task: Task, exit: TaskExit): Promis
     { save: !autoRemove },
   )!;
   if (exit.oomKilled) room.emit(after, 'oom');
-  const seconds = Math.max(0, Math.round((millisecondsOf(exit.at) - millisecondsOf(after.state.startedAt)) / 1000));
   emitDisconnect(room, before);
   emitVolumes(room, after, 'unmount');
-  room.emit(after, 'die', { exitCode: String(exit.code), execDuration: String(seconds) });
+  room.emit(after, 'die', { exitCode: String(exit.code), execDuration: String(Math.round(age / 1000)) });
   room.waits.exited(id, { code: exit.code, error: undefined });
   closePending(room, id);
   const cleaned = room.cleanup.run(id, () => releaseTask(room, id, task, { ...release, volumes: volumesOf(before) }));
@@ -124,7 +124,11 @@ const longest = 60_000;
 const settled = 10_000;
 
 /** Milliseconds until the next try by the restart policy, or undefined. */
-function restartDelay(room: Room, container: ContainerRecord, exit: TaskExit): number | undefined {
+function restartDelay(
+  room: Room,
+  container: ContainerRecord,
+  { exit, age }: { readonly exit: TaskExit; readonly age: number },
+): number | undefined {
   const { RestartPolicy: policy } = container.hostConfig;
   if (container.own.stoppedByUser || room.removing.has(container.id)) return undefined;
   const again =
@@ -134,8 +138,7 @@ function restartDelay(room: Room, container: ContainerRecord, exit: TaskExit): n
       exit.code !== 0 &&
       (policy.MaximumRetryCount === 0 || container.restartCount < policy.MaximumRetryCount));
   if (!again) return undefined;
-  const ran = millisecondsOf(exit.at) - millisecondsOf(container.state.startedAt);
-  if (ran >= settled) return shortest;
+  if (age >= settled) return shortest;
   return Math.min(longest, shortest * 2 ** Math.min(container.restartCount, 20));
 }
 

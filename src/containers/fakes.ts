@@ -41,6 +41,7 @@ export class FakeTask implements Task {
   deadly: (signal: number) => boolean = () => true;
   paused = false;
   used: TaskUsage | undefined;
+  ageMs = 0;
   deleted = 0;
   sizes: unknown[] = [];
   #exit!: (exit: TaskExit) => void;
@@ -53,6 +54,10 @@ export class FakeTask implements Task {
     this.exited = new Promise((resolve) => {
       this.#exit = resolve;
     });
+  }
+
+  age(): number {
+    return this.ageMs;
   }
 
   end(code: number, oomKilled = false): void {
@@ -450,7 +455,12 @@ export async function fakeEngine(image: Image = fakeImage()) {
   snapshots.image = join(base, 'image');
   mkdirSync(snapshots.image);
   const actions: string[] = [];
-  events.listen(({ type, action }) => void (type === 'container' && actions.push(action)));
+  const ranFor: string[] = [];
+  events.listen(({ type, action, actor }) => {
+    if (type !== 'container') return;
+    actions.push(action);
+    if (action === 'die') ranFor.push(actor.attributes['execDuration'] ?? '');
+  });
   const images = {
     get: async (name: string) => {
       if (name === 'x') return image;
@@ -485,6 +495,8 @@ export async function fakeEngine(image: Image = fakeImage()) {
   return {
     base,
     actions,
+    /** Of those that died, the seconds. */
+    ranFor,
     containers,
     database,
     events,

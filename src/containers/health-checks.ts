@@ -2,7 +2,7 @@ import { Semaphore } from '../base/async.ts';
 import { type HealthTiming, healthAfter, probeCommand, timingOf, untilNextProbe } from './health.ts';
 import { probe } from './probe.ts';
 import { type Room, recordKind } from './room.ts';
-import { millisecondsOf, now } from './time.ts';
+import { now } from './time.ts';
 
 interface Watch {
   readonly timing: HealthTiming;
@@ -34,11 +34,10 @@ export class HealthChecks {
     const container = this.#room.store.byId(id);
     const command = container && probeCommand(container.config);
     if (!command || !container.state.health) return;
-    const ran = Math.max(0, Date.now() - millisecondsOf(container.state.startedAt));
     this.#watches.set(id, {
       timing: timingOf(container.config.Healthcheck ?? {}),
       command,
-      startedAt: performance.now() - ran,
+      startedAt: performance.now() - (this.#room.live.get(id)?.task.age() ?? 0),
       round: undefined,
       timer: undefined,
     });

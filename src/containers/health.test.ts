@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Healthcheck } from '../protocol/container.ts';
 import { frame } from '../protocol/frames.ts';
 import type { Health, HealthResult } from './containers.ts';
 import { fakeEngine, request } from './fakes.ts';
@@ -75,7 +76,7 @@ async function until(what: () => boolean): Promise<void> {
 }
 
 /** A container whose probes are this test's tasks. */
-async function checked(healthcheck: { Test: string[]; Interval: number; Timeout?: number; Retries?: number }) {
+async function checked(healthcheck: Partial<Healthcheck>) {
   const engine = await fakeEngine();
   const { id } = await engine.containers.create('web', request({ Healthcheck: healthcheck }), undefined);
   const health = () => engine.containers.get(id).state.health;
@@ -168,6 +169,34 @@ test('a pause and an end stop the asking and the probe that runs; unpausing and 
   await engine.containers.start('web');
   assert.equal(engine.health()?.status, 'starting');
   await engine.nextProbe(4);
+});
+
+test('how long it ran, and so its start period, is not what the clock says', async (t) => {
+  await using engine = await checked({
+    Test: ['CMD', 'check'],
+    Interval: 1e6,
+    Retries: 1,
+    StartPeriod: 3600e9,
+    StartInterval: 1e6,
+  });
+  const task = engine.runtime.tasks.get(engine.id)!;
+  await engine.nextProbe(1);
+  await engine.containers.idle();
+  await engine.containers[Symbol.asyncDispose]();
+  const before = engine.runtime.execs.length;
+  t.mock.timers.enable({ apis: ['Date'], now: Date.now() + 10 * 365 * 86_400_000 });
+  await using again = await engine.open();
+  (await engine.nextProbe(before + 1)).end(1);
+  (await engine.nextProbe(before + 2)).end(1);
+  await until(() => (again.get('web').state.health?.log.length ?? 0) >= 2);
+  assert.equal(again.get('web').state.health?.status, 'starting', 'its hour has not passed');
+  await again[Symbol.asyncDispose]();
+  const later = engine.runtime.execs.length;
+  task.ageMs = 3_700_000;
+  t.mock.timers.setTime(0);
+  await using last = await engine.open();
+  (await engine.nextProbe(later + 1)).end(1);
+  await until(() => last.get('web').state.health?.status === 'unhealthy');
 });
 
 test('an engine that comes later goes on asking, with the status that was', async () => {

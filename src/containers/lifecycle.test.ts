@@ -327,6 +327,35 @@ test('pause and unpause, and what a paused container refuses', async () => {
   assert.equal(containers.get('web').state.status, 'exited');
 });
 
+test('the pause before a restart grows and is forgotten by how long a container ran, not by what the clock says', async (t) => {
+  await using engine = await fakeEngine();
+  const { containers, runtime } = engine;
+  const policy = { RestartPolicy: { Name: 'always', MaximumRetryCount: 0 } };
+  const { id } = await running(engine, 'aa', request({}, policy));
+  t.mock.timers.enable({ apis: ['Date'], now: Date.now() });
+  const pauses: number[] = [];
+  const turns: readonly (readonly [jump: number, ran: number])[] = [
+    [86_400_000, 5],
+    [-3_600_000, 5],
+    [315_360_000_000, 5],
+    [-86_400_000, 20_000],
+  ];
+  for (const [jump, ran] of turns) {
+    const task = runtime.tasks.get(id)!;
+    t.mock.timers.setTime(Date.now() + jump);
+    task.ageMs = ran;
+    task.end(1);
+    await task.exited;
+    const from = performance.now();
+    for (let round = 0; round < 4000 && runtime.tasks.get(id) === task; round++) await sleep(2);
+    pauses.push(performance.now() - from);
+    for (let round = 0; round < 4000 && containers.get(id).state.status !== 'running'; round++) await sleep(2);
+    assert.equal(containers.get(id).state.status, 'running');
+  }
+  assert.ok(pauses[0]! >= 90 && pauses[1]! >= 190 && pauses[2]! >= 390, `${pauses}`);
+  assert.deepEqual(engine.ranFor, ['0', '0', '0', '20']);
+});
+
 test('restart policies: on-failure tries as often as it says, a stop by hand ends always', async () => {
   await using engine = await fakeEngine();
   const { containers, runtime } = engine;

@@ -135,8 +135,7 @@ export function pause(room: Room, name: string, { forCommit = false } = {}): Pro
   const { id } = room.store.get(name);
   return room.queue.run(id, async () => {
     const { container, live } = running(room, id);
-    if (container.state.status === 'paused')
-      throw new EngineError('conflict', `Container ${id} is already paused`);
+    if (container.state.status === 'paused') throw new EngineError('conflict', `Container ${id} is already paused`);
     // Before it is: after a crash the record says that nobody else wanted it so.
     if (forCommit) room.update(id, { own: { pausedForCommit: true } });
     // Before the freeze: a probe that is frozen cannot be ended.

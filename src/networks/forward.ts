@@ -62,7 +62,7 @@ export async function forwardUdp({ hostAddress, hostPort, target, port }: Forwar
     // Last in the map is the one used last, so that the first is the one to give up.
     sessions.delete(key);
     sessions.set(key, session);
-    session.used = Date.now();
+    session.used = performance.now();
     session.upstream.send(data, port, target);
   });
   const openSession = (key: string, client: RemoteInfo): Session => {
@@ -74,10 +74,10 @@ export async function forwardUdp({ hostAddress, hostPort, target, port }: Forwar
     });
     // The container refuses: for datagrams that is loss.
     upstream.on('error', () => {});
-    return { upstream, used: Date.now() };
+    return { upstream, used: performance.now() };
   };
   const sweep = setInterval(() => {
-    for (const [key, { used }] of sessions) if (Date.now() - used > sessionIdleMs) end(key);
+    for (const [key, { used }] of sessions) if (performance.now() - used > sessionIdleMs) end(key);
   }, sessionIdleMs / 3);
   sweep.unref();
 

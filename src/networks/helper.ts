@@ -107,12 +107,12 @@ function serve(engine: Socket): void {
   engine.on('close', () => engines.delete(engine));
 }
 
-let idleSince = Date.now();
+let idleSince = performance.now();
 let inode: number | undefined;
 
 function watch(): void {
-  if (engines.size > 0) idleSince = Date.now();
-  const idle = Date.now() - idleSince > lingerMs;
+  if (engines.size > 0) idleSince = performance.now();
+  const idle = performance.now() - idleSince > lingerMs;
   // With its socket gone no engine can ever find it again.
   if (
     idle &&

@@ -10,16 +10,16 @@ const trusted = 'trusted';
 /** Keeps our accepts in the other firewalls of this host. A bridge may be many by their beginning: `bn-+`. */
 export class HostFirewalls {
   /** Rules made by iptables-legacy raise no generation: they are looked at now and then. */
-  #checked = 0;
+  #checked = -Infinity;
 
   /** Whether it is time to look, when nobody changed anything in nftables. */
   get due(): boolean {
-    return Date.now() - this.#checked > legacyIntervalMs && hasLegacyTables();
+    return performance.now() - this.#checked > legacyIntervalMs && hasLegacyTables();
   }
 
   /** Gives back what it changed, for the log. */
   async apply(bridges: readonly string[], wanted: boolean): Promise<readonly string[]> {
-    this.#checked = Date.now();
+    this.#checked = performance.now();
     const done: string[] = [];
     const filter = await readFilter();
     const steps = filter ? bridges.flatMap((bridge) => planFirewalls(filter, bridge, wanted)) : [];

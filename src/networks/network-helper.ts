@@ -125,8 +125,8 @@ export class NetworkHelper implements AsyncDisposable {
   async #open(): Promise<HelperConnection> {
     let connection = await this.#find();
     let helper: ChildProcess | undefined;
-    const until = Date.now() + startTimeoutMs;
-    for (let starts = 0; !connection && Date.now() < until; connection = await this.#find()) {
+    const until = performance.now() + startTimeoutMs;
+    for (let starts = 0; !connection && performance.now() < until; connection = await this.#find()) {
       // One that was killed before it could answer is no reason to wait for the end of time.
       if (!helper || helper.exitCode !== null || helper.signalCode !== null) {
         if (++starts > mostStarts) break;

@@ -78,6 +78,8 @@ export interface Task {
   readonly startedAt: string;
   /** Streams for `TaskRequest.attach`, in its order. Empty after adoption. */
   readonly attached: readonly AttachStream[];
+  /** Milliseconds since its start, by a clock that nobody sets. */
+  age(): number;
   /** Never rejects. A monitor that died without a word gives code 255. */
   readonly exited: Promise<TaskExit>;
   attach(request: AttachRequest): Promise<AttachStream>;

@@ -74,6 +74,7 @@ for (const { name } of runtimes) {
       log,
       attach: [{ ...output, stdin: true }],
     });
+    const asked = performance.now();
     const { child, started } = await engine([request]);
     await killed(child);
     await sleep(50);
@@ -84,6 +85,9 @@ for (const { name } of runtimes) {
     assert.ok(found.state === 'running');
     const { task } = found;
     assert.deepEqual([task.pid, task.startedAt], [started[0]!.pid, started[0]!.startedAt]);
+    // By the kernel's ticks of 10 ms: since it was asked for and before it was told.
+    const age = task.age();
+    assert.ok(age <= performance.now() - asked + 20 && age >= 30, `${age}, asked ${performance.now() - asked} ago`);
     await runtime.recover(new Set([request.id]));
     assert.ok(alive(task.pid));
     const stream = await task.attach({ stdin: true, stdout: true, stderr: true });
