@@ -193,58 +193,56 @@ export const everydayRows: readonly Row[] = [
       (await timed(() => cli(contestant, ['push', '-q', `127.0.0.1:5006/${pushed}`]))) / 1000,
     clean: (contestant) => void contestant.engine.docker(['rmi', `127.0.0.1:5006/${pushed}`]),
   },
-  ...(['create', 'remove'] as const).map(
-    (what): Row => ({
-      name: `volumes-${what}`,
-      about: `API: ${what} 200 volumes, one after the other`,
-      unit: 's',
-      better: 'less',
-      bar: '<= 1',
-      rounds: 3,
-      cpu: true,
-      prepare: async (contestant) => {
-        if (what === 'remove') await createVolumes(contestant);
-      },
-      measure: async (contestant) =>
-        (await timed(() => (what === 'create' ? createVolumes(contestant) : removeVolumes(contestant)))) / 1000,
-      clean: (contestant) => removeVolumes(contestant),
-    }),
-  ),
-  ...(['create', 'remove'] as const).map(
-    (what): Row => ({
-      name: `networks-${what}`,
-      about: `API: ${what} 50 networks, one after the other`,
-      unit: 's',
-      better: 'less',
-      bar: '<= 1',
-      rounds: 3,
-      cpu: true,
-      prepare: async (contestant) => {
-        if (what === 'remove') await createNetworks(contestant);
-      },
-      measure: async (contestant) =>
-        (await timed(() => (what === 'create' ? createNetworks(contestant) : removeNetworks(contestant)))) / 1000,
-      clean: (contestant) => removeNetworks(contestant),
-    }),
-  ),
+  ...madeAndRemoved('volumes', 200, createVolumes, removeVolumes),
+  ...madeAndRemoved('networks', 50, createNetworks, removeNetworks),
 ];
 
-const createVolumes = (contestant: Contestant) =>
-  inParallel(200, 1, (index) => call(contestant, 'POST', '/volumes/create', { Name: `bench${index}` }));
+function createVolumes(contestant: Contestant): Promise<void> {
+  return inParallel(200, 1, (index) => call(contestant, 'POST', '/volumes/create', { Name: `bench${index}` }));
+}
 
 async function removeVolumes({ engine }: Contestant): Promise<void> {
   for (const index of numbers(200)) await engine.api('DELETE', `/volumes/bench${index}`);
 }
 
 // Chosen ranges: Docker's own pools hold some thirty.
-const createNetworks = (contestant: Contestant) =>
-  inParallel(50, 1, (index) =>
+function createNetworks(contestant: Contestant): Promise<void> {
+  return inParallel(50, 1, (index) =>
     call(contestant, 'POST', '/networks/create', {
       Name: `bench${index}`,
       IPAM: { Config: [{ Subnet: `10.77.${index}.0/24` }] },
     }),
   );
+}
 
 async function removeNetworks({ engine }: Contestant): Promise<void> {
   for (const index of numbers(50)) await engine.api('DELETE', `/networks/bench${index}`);
+}
+
+/** Two rows: how long many of them take to make, and to remove. */
+function madeAndRemoved(
+  what: string,
+  count: number,
+  create: (contestant: Contestant) => Promise<void>,
+  remove: (contestant: Contestant) => Promise<void>,
+): Row[] {
+  const row = (verb: string): Omit<Row, 'measure'> => ({
+    name: `${what}-${verb}`,
+    about: `API: ${verb} ${count} ${what}, one after the other`,
+    unit: 's',
+    better: 'less',
+    bar: '<= 1',
+    rounds: 3,
+    cpu: true,
+    clean: remove,
+  });
+  const seconds = async (work: () => Promise<void>) => (await timed(work)) / 1000;
+  return [
+    { ...row('create'), measure: (contestant) => seconds(() => create(contestant)) },
+    {
+      ...row('remove'),
+      prepare: create,
+      measure: (contestant) => seconds(() => remove(contestant)),
+    },
+  ];
 }
