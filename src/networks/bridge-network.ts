@@ -1,6 +1,6 @@
 import { macOf } from './addresses.ts';
 import type { BridgeFamily, BridgeSpec } from './bridge-spec.ts';
-import { type BridgeOptions, type NetworkDefinition, readBridgeOptions } from './definition.ts';
+import { type BridgeOptions, keepsGateway, type NetworkDefinition, readBridgeOptions } from './definition.ts';
 import { EndpointNetwork, type Range } from './endpoint-network.ts';
 
 /** A network with a bridge of the host. */
@@ -12,21 +12,23 @@ export class BridgeNetwork extends EndpointNetwork {
     definition: NetworkDefinition,
     { mtu, isDefault = false }: { readonly mtu: number; readonly isDefault?: boolean },
   ) {
-    super(definition);
+    const options = readBridgeOptions(definition.options);
+    super(definition, keepsGateway(options));
     const { id, internal, bridge, ownsBridge } = definition;
-    this.options = readBridgeOptions(definition.options);
+    this.options = options;
     const [four] = this.ipv4;
     const [six] = this.ipv6;
     this.bridge = {
       name: bridge,
       mac: isDefault && four ? macOf(four.gateway) : macOfBridge(id),
       mtu: this.options.mtu || mtu,
-      ipv4: four && familyOf(four),
-      ipv6: six && familyOf(six),
+      ipv4: four && familyOf(four, 'ipv4', options),
+      ipv6: six && familyOf(six, 'ipv6', options),
       icc: this.options.icc,
       masquerade: this.options.masquerade,
       internal,
       owned: ownsBridge && !isDefault,
+      trusted: options.trusted,
     };
   }
 
@@ -35,11 +37,15 @@ export class BridgeNetwork extends EndpointNetwork {
   }
 }
 
-const familyOf = ({ subnet, prefixLength, gateway }: Range<unknown>): BridgeFamily => ({
-  subnet,
-  gateway,
-  prefixLength,
-});
+function familyOf(
+  { subnet, prefixLength, gateway }: Range<unknown>,
+  family: 'ipv4' | 'ipv6',
+  { modes, hostAddresses, inhibitIpv4 }: BridgeOptions,
+): BridgeFamily {
+  const mode = modes[family];
+  const hasAddress = mode !== 'isolated' && !(family === 'ipv4' && inhibitIpv4);
+  return { subnet, gateway, prefixLength, hasAddress, mode, hostAddress: hostAddresses[family] };
+}
 
 /** Its own and always the same: neighbours remember it. */
 const macOfBridge = (id: string) => `02:${id.slice(0, 10).match(/../g)!.join(':')}`;

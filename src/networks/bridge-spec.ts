@@ -1,3 +1,5 @@
+import type { GatewayMode } from './gateway-modes.ts';
+
 /** A bridge as the kernel is to have it. */
 export interface BridgeSpec {
   readonly name: string;
@@ -13,12 +15,19 @@ export interface BridgeSpec {
   readonly internal: boolean;
   /** Made by this engine, and removed by it. False: somebody made it before, and it stays. */
   readonly owned: boolean;
+  /** Interfaces of the host from which containers are reached by their own addresses. */
+  readonly trusted: readonly string[];
 }
 
 export interface BridgeFamily {
   /** `172.29.0.0/16` */
   readonly subnet: string;
   readonly prefixLength: number;
-  /** The bridge's own address. */
+  /** '' where there is none. */
   readonly gateway: string;
+  /** The gateway is the bridge's own address: else it is another machine's, or there is no way out. */
+  readonly hasAddress: boolean;
+  readonly mode: GatewayMode;
+  /** What leaves has this address; '' is that of the interface that it leaves by. */
+  readonly hostAddress: string;
 }

@@ -86,13 +86,17 @@ test('the options of a bridge are read as Docker reads them', () => {
     hostBinding: '',
     mtu: 0,
     interfacePrefix: 'eth',
+    modes: { ipv4: 'nat', ipv6: 'nat' },
+    hostAddresses: { ipv4: '', ipv6: '' },
+    inhibitIpv4: false,
+    trusted: [],
   });
   assert.equal(option('bridge.enable_icc', 'F').icc, false);
   assert.equal(option('bridge.enable_ip_masquerade', '0').masquerade, false);
   assert.equal(option('bridge.host_binding_ipv4', '127.0.0.1').hostBinding, '127.0.0.1');
   assert.equal(option('driver.mtu', '1400').mtu, 1400);
   assert.equal(option('container_iface_prefix', 'net').interfacePrefix, 'net');
-  assert.throws(() => option('bridge.gateway_mode_ipv4', 'routed'), { kind: 'unsupported' });
+  assert.equal(option('bridge.inhibit_ipv4', '1').inhibitIpv4, true);
   for (const [name, value] of [
     ['driver.mtu', '5'],
     ['driver.mtu', '1e3'],
@@ -114,7 +118,8 @@ test('the bridge has the addresses, the range and the gateway of its definition'
   const { bridge } = network;
   const { pool } = network.ipv4[0]!;
   assert.equal(formatSubnet(pool.subnet), '10.1.2.0/24');
-  assert.deepEqual(bridge.ipv4, { subnet: '10.1.2.0/24', gateway: '10.1.2.128', prefixLength: 24 });
+  const { subnet, gateway, prefixLength } = bridge.ipv4!;
+  assert.deepEqual([subnet, gateway, prefixLength], ['10.1.2.0/24', '10.1.2.128', 24]);
   assert.deepEqual([bridge.mtu, bridge.internal, bridge.ipv6], [1450, true, undefined]);
   assert.equal(bridge.mac, `02:${definition.id.slice(0, 10).match(/../g)!.join(':')}`);
   assert.equal(pool.take(), '10.1.2.130');

@@ -5,6 +5,14 @@ import { contains, formatSubnet, overlap, parseAddress, parseBlock4, parseSubnet
 import { contains6, formatSubnet6, overlap6, parseAddress6, parseSubnet6, type Subnet6 } from './addresses6.ts';
 import { checkConfiguration, withConfiguration } from './config-only.ts';
 import {
+  checkIsolated,
+  type ForFamilies,
+  type GatewayMode,
+  readGatewayModes,
+  readHostAddresses,
+  readTrustedInterfaces,
+} from './gateway-modes.ts';
+import {
   chooseParent,
   needsGateway,
   type ParentNeighbour,
@@ -105,8 +113,8 @@ export function define(asked: NetworkRequest, around: Surroundings): NetworkDefi
       throw forbidden('invalid pool request: Pool overlaps with other one on this address space');
   const chosen: IpamConfig[] = [];
   const has = { ipv4: used.some(({ subnet }) => isV4(subnet)), ipv6: used.some(({ subnet }) => !isV4(subnet)) };
-  if (ipv4 && !has.ipv4) chosen.push(chosenRange(formatSubnet(around.pool()), place.gateway));
-  if (ipv6 && !has.ipv6) chosen.push(chosenRange(formatSubnet6(around.pool6()), place.gateway));
+  if (ipv4 && !has.ipv4) chosen.push(chosenRange(formatSubnet(around.pool()), place.gateway.ipv4));
+  if (ipv6 && !has.ipv6) chosen.push(chosenRange(formatSubnet6(around.pool6()), place.gateway.ipv6));
   const { ipam, kept, ...rest } = request;
   return {
     ...rest,
@@ -126,19 +134,21 @@ export function define(asked: NetworkRequest, around: Surroundings): NetworkDefi
 interface Place {
   readonly bridge: string;
   readonly parent?: ParentRecord;
-  readonly gateway: boolean;
+  readonly gateway: ForFamilies<boolean>;
 }
 
-function onBridge(id: string, { options }: NetworkRequest, around: Surroundings): Place {
-  readBridgeOptions(options);
+function onBridge(id: string, { options, internal }: NetworkRequest, around: Surroundings): Place {
+  const read = readBridgeOptions(options);
+  checkIsolated(read.modes, internal);
   const bridge = options[bridgeNameOption] || `bn-${id.slice(0, 12)}`;
   checkBridgeName(id, bridge, around);
-  return { bridge, gateway: true };
+  return { bridge, gateway: keepsGateway(read) };
 }
 
 function onParent(kind: ParentKind, id: string, request: NetworkRequest, around: Surroundings): Place {
   const parent = chooseParent(kind, id, readParentOptions(kind, request.options), around);
-  return { bridge: '', parent, gateway: needsGateway(kind, request) };
+  const gateway = needsGateway(kind, request);
+  return { bridge: '', parent, gateway: { ipv4: gateway, ipv6: gateway } };
 }
 
 /** Shown as Docker shows it: with the driver `null`, whatever was asked for. Its options are read by who uses it. */
@@ -285,14 +295,26 @@ export interface BridgeOptions {
   readonly mtu: number;
   /** What a container's interfaces are called, before their number. */
   readonly interfacePrefix: string;
+  readonly modes: ForFamilies<GatewayMode>;
+  /** What leaves the host has this address; '' is that of the interface that it leaves by. */
+  readonly hostAddresses: ForFamilies<string>;
+  /** The gateway is another machine's: the bridge has no IPv4 address. */
+  readonly inhibitIpv4: boolean;
+  readonly trusted: readonly string[];
 }
+
+/** Whether an address of each subnet is kept for a gateway that was not asked for. */
+export const keepsGateway = ({ modes }: BridgeOptions): ForFamilies<boolean> => ({
+  ipv4: modes.ipv4 !== 'isolated',
+  ipv6: modes.ipv6 !== 'isolated',
+});
 
 export function readBridgeOptions(options: Readonly<Record<string, string>>): BridgeOptions {
   const unparsed = (option: string, value: string, why: string) =>
     invalid(`failed to parse ${option} value: ${value} (${why})`);
-  const boolean = (option: string): boolean => {
+  const boolean = (option: string, standard = true): boolean => {
     const value = options[option];
-    if (value === undefined) return true;
+    if (value === undefined) return standard;
     if (/^(1|t|T|TRUE|true|True)$/.test(value)) return true;
     if (/^(0|f|F|FALSE|false|False)$/.test(value)) return false;
     throw unparsed(option, value, `strconv.ParseBool: parsing ${JSON.stringify(value)}: invalid syntax`);
@@ -309,15 +331,15 @@ export function readBridgeOptions(options: Readonly<Record<string, string>>): Br
   const interfacePrefix = options['com.docker.network.container_iface_prefix'] || 'eth';
   if (!/^[a-zA-Z][\w-]{0,11}$/.test(interfacePrefix))
     throw invalid(`invalid interface prefix ${JSON.stringify(interfacePrefix)}`);
-  for (const family of ['ipv4', 'ipv6']) {
-    const mode = options[`com.docker.network.bridge.gateway_mode_${family}`] ?? 'nat';
-    if (mode !== 'nat') throw new EngineError('unsupported', `Berth does not do the gateway mode ${mode} yet`);
-  }
   return {
     icc: boolean('com.docker.network.bridge.enable_icc'),
     masquerade: boolean('com.docker.network.bridge.enable_ip_masquerade'),
     hostBinding: hostBinding === '0.0.0.0' ? '' : hostBinding,
     mtu: Number(mtu),
     interfacePrefix,
+    modes: readGatewayModes(options),
+    hostAddresses: readHostAddresses(options),
+    inhibitIpv4: boolean('com.docker.network.bridge.inhibit_ipv4', false),
+    trusted: readTrustedInterfaces(options),
   };
 }

@@ -8,7 +8,7 @@ import { AddressPool, formatSubnet, parseMac, parseSubnet } from './addresses.ts
 import { BridgeNetwork } from './bridge-network.ts';
 import { ContainerNames, type Named } from './container-names.ts';
 import { DefinedNetworks } from './defined-networks.ts';
-import type { NetworkRequest } from './definition.ts';
+import { isV4, type NetworkRequest } from './definition.ts';
 import { Directory } from './directory.ts';
 import type { EndpointNetwork } from './endpoint-network.ts';
 import {
@@ -21,6 +21,7 @@ import {
   targetOf,
   wiringOf,
 } from './endpoints.ts';
+import { isOpened, type Publishing } from './gateway-modes.ts';
 import { freeSubnet, hostServers, interfaceNames, isEmpty, upstreamResolvConf } from './host-facts.ts';
 import { checkJoin } from './join-check.ts';
 import { Kernel } from './kernel.ts';
@@ -34,6 +35,7 @@ import type {
   Networks,
   Opened,
   OpenRequest,
+  PublishedPort,
 } from './networks.ts';
 import { OwnNetworks } from './own-networks.ts';
 import { type Place, Places } from './places.ts';
@@ -242,7 +244,7 @@ export class HostNetworks implements Networks {
     // Beside each other: the ports are the helper's work, the namespace the worker's.
     const [made, published] = await Promise.allSettled([
       make(sysctls),
-      publisher ? this.#ports.hold(publisher, ports, this.#bindingOf(publisher)) : [],
+      publisher ? this.#ports.hold(publisher, ports, this.#publishingOf(publisher)) : [],
     ]);
     if (published.status === 'fulfilled') undo.defer(() => this.#ports.release(containerId, published.value));
     if (made.status === 'rejected') throw made.reason;
@@ -367,11 +369,17 @@ export class HostNetworks implements Networks {
       return without;
     }
     if (!to) return after;
-    const ports = from ? from.ports : await this.#ports.hold(to, asked, this.#bindingOf(to));
+    const ports = from ? this.#movable(from, to) : await this.#ports.hold(to, asked, this.#publishingOf(to));
     const publishing = { ...to, ports };
     if (from) await this.#ports.move(from, publishing);
     else await this.#ports.translate('add', publishing);
     return without.map((endpoint) => (endpoint.id === to.id ? publishing : endpoint));
+  }
+
+  /** What was only opened stays so where the next network opens ports; it has no port of the host to take along. */
+  #movable({ ports }: Endpoint, to: Endpoint): readonly PublishedPort[] {
+    const { modes } = this.#publishingOf(to);
+    return ports.filter((port) => !isOpened(port) || modes[isV4(port.hostAddress) ? 'ipv4' : 'ipv6'] === 'routed');
   }
 
   rename(containerId: string, namesOf: (endpoint: Endpoint) => readonly string[]): Promise<readonly Endpoint[]> {
@@ -436,8 +444,12 @@ export class HostNetworks implements Networks {
     }
     await this.#helper.recover(
       endpoints
-        .filter(({ ports }) => ports.length > 0)
-        .map((endpoint) => ({ owner: endpoint.containerId, target: targetOf(endpoint), ports: endpoint.ports })),
+        .map((endpoint) => ({
+          owner: endpoint.containerId,
+          target: targetOf(endpoint),
+          ports: endpoint.ports.filter((port) => !isOpened(port)),
+        }))
+        .filter(({ ports }) => ports.length > 0),
     );
     this.#kernel.warm();
     if (this.#defined.own.length === 0) return;
@@ -498,8 +510,9 @@ export class HostNetworks implements Networks {
     return networkId !== this.#default.definition.id;
   }
 
-  #bindingOf({ networkId }: Endpoint): string {
-    return this.#defined.bridges.find(({ definition }) => definition.id === networkId)?.options.hostBinding ?? '';
+  #publishingOf({ networkId }: Endpoint): Publishing {
+    const options = this.#defined.bridges.find(({ definition }) => definition.id === networkId)?.options;
+    return { binding: options?.hostBinding ?? '', modes: options?.modes ?? { ipv4: 'nat', ipv6: 'nat' } };
   }
 
   #openOne(containerId: string): Joined {

@@ -16,6 +16,7 @@ export interface PublishedPort {
   readonly port: number;
   readonly protocol: 'tcp' | 'udp' | 'sctp';
   readonly hostAddress: string;
+  /** 0: none is taken, it is opened on the container's own address. */
   readonly hostPort: number;
 }
 

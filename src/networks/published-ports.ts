@@ -1,4 +1,5 @@
 import { targetOf } from './endpoints.ts';
+import { isOpened, type Publishing, partRequests } from './gateway-modes.ts';
 import { ephemeralPorts, hasIpv6 } from './host-facts.ts';
 import type { Kernel } from './kernel.ts';
 import type { NetworkHelper } from './network-helper.ts';
@@ -24,21 +25,27 @@ export class PublishedPorts {
     this.#deps = deps;
   }
 
-  /** Taken and held; what `translate` does is still to do. Ports without an address of the host get `binding`. */
-  async hold(endpoint: Endpoint, requests: readonly PortRequest[], binding: string): Promise<readonly PublishedPort[]> {
-    if (requests.length === 0) return [];
+  /** Taken and held; what `translate` does is still to do. Those that only are opened take nothing of the host. */
+  async hold(
+    endpoint: Endpoint,
+    requests: readonly PortRequest[],
+    publishing: Publishing,
+  ): Promise<readonly PublishedPort[]> {
+    const { held, opened } = partRequests(requests, publishing, endpoint);
+    if (held.length === 0) return opened;
     const { containerId } = endpoint;
     const target = targetOf(endpoint);
-    const bound = requests.map((request) => ({ ...request, hostAddress: request.hostAddress || binding }));
-    return this.#ports.publish(containerId, target, bound, {
+    const taken = await this.#ports.publish(containerId, target, held, {
       ephemeral: ephemeralPorts,
       ipv6: hasIpv6,
       hold: (ports) => this.#deps.helper.hold({ owner: containerId, target, ports }),
       ownerOf: findPortOwner,
     });
+    return [...opened, ...taken];
   }
 
-  async release(containerId: string, ports: readonly PublishedPort[]): Promise<void> {
+  async release(containerId: string, all: readonly PublishedPort[]): Promise<void> {
+    const ports = all.filter((port) => !isOpened(port));
     if (ports.length === 0) return;
     try {
       await this.#deps.helper.release(containerId);
@@ -49,7 +56,10 @@ export class PublishedPorts {
 
   /** Those of an endpoint that was there before this engine. */
   claim({ containerId, ports }: Endpoint): void {
-    this.#ports.claim(containerId, ports);
+    this.#ports.claim(
+      containerId,
+      ports.filter((port) => !isOpened(port)),
+    );
   }
 
   /** One transaction for an endpoint's ports. The records say already what it wants. */
@@ -61,7 +71,8 @@ export class PublishedPorts {
   async move(from: Endpoint, to: Endpoint): Promise<void> {
     if (to.ports.length === 0) return;
     const { table, helper } = this.#deps;
-    await helper.hold({ owner: to.containerId, target: targetOf(to), ports: to.ports });
+    const ports = to.ports.filter((port) => !isOpened(port));
+    if (ports.length > 0) await helper.hold({ owner: to.containerId, target: targetOf(to), ports });
     await this.#apply(renderPorts('delete', table, from) + renderPorts('add', table, to), to);
   }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { BridgeSpec } from './bridge-spec.ts';
+import type { BridgeFamily, BridgeSpec } from './bridge-spec.ts';
 import type { PublishedPort } from './networks.ts';
 import { renderBridge, renderPorts, renderTable } from './ruleset.ts';
 
@@ -12,16 +12,27 @@ const port = (hostAddress: string, hostPort: number, more: Partial<PublishedPort
   ...more,
 });
 
+const family = (subnet: string, gateway: string, more: Partial<BridgeFamily> = {}): BridgeFamily => ({
+  subnet,
+  prefixLength: Number(subnet.split('/')[1]),
+  gateway,
+  hasAddress: true,
+  mode: 'nat',
+  hostAddress: '',
+  ...more,
+});
+
 const standard: BridgeSpec = {
   name: 'berth0',
   mac: '02:42:ac:1d:00:01',
   mtu: 1500,
-  ipv4: { subnet: '172.29.0.0/16', prefixLength: 16, gateway: '172.29.0.1' },
+  ipv4: family('172.29.0.0/16', '172.29.0.1'),
   ipv6: undefined,
   icc: true,
   masquerade: true,
   internal: false,
   owned: false,
+  trusted: [],
 };
 
 const web = { address: '172.29.0.2', ports: [port('0.0.0.0', 8080), port('::', 8080), port('127.0.0.1', 8081)] };
@@ -44,7 +55,7 @@ test('without a published port the maps are empty', () => {
 });
 
 test('what is true of a bridge is said in sets: added and taken back in one transaction', () => {
-  const dual = { ...standard, name: 'bn-1', ipv6: { subnet: 'fd00:1::/64', prefixLength: 64, gateway: 'fd00:1::1' } };
+  const dual = { ...standard, name: 'bn-1', ipv6: family('fd00:1::/64', 'fd00:1::1') };
   assert.deepEqual(renderBridge('add', 'berth', { ...dual, icc: false }).split('\n'), [
     'add element inet berth bridges { "bn-1" }',
     'add element inet berth same { "bn-1" . "bn-1" }',
@@ -73,4 +84,30 @@ test("an endpoint's ports are one command for each map, and IPv6 is not among th
     'delete element inet berth published { udp . 53 : 172.29.0.3 . 5353 }\n',
   );
   assert.equal(renderPorts('add', 'berth', { address: '172.29.0.4', ports: [port('::1', 80)] }), '');
+});
+
+test('gateway modes, other addresses of the host and trusted interfaces are elements too', () => {
+  const said = (more: Partial<BridgeFamily>, bridge: Partial<BridgeSpec> = {}) =>
+    renderBridge('add', 'berth', { ...standard, ipv4: family('10.1.0.0/24', '10.1.0.1', more), ...bridge })
+      .replaceAll('add element inet berth ', '')
+      .split('\n')
+      .filter((line) => line.includes('10.1.0.0/24') && !line.startsWith('own'));
+  assert.deepEqual(said({ mode: 'nat-unprotected' }), ['masqueraded { 10.1.0.0/24 }', 'unprotected { 10.1.0.0/24 }']);
+  assert.deepEqual(said({ mode: 'routed' }), ['subnets { 10.1.0.0/24 }', 'routed { 10.1.0.0/24 }']);
+  assert.deepEqual(said({ mode: 'routed' }, { internal: true }), ['subnets { 10.1.0.0/24 }']);
+  assert.deepEqual(said({ hostAddress: '10.99.0.9' }), [
+    'subnets { 10.1.0.0/24 }',
+    'sources { 10.1.0.0/24 : 10.99.0.9 }',
+  ]);
+  assert.deepEqual(said({ hostAddress: '10.99.0.9' }, { masquerade: false }), ['subnets { 10.1.0.0/24 }']);
+  assert.ok(said({}, { trusted: ['eth0', 'eth1'] }).includes('trusted { "eth0" . 10.1.0.0/24, "eth1" . 10.1.0.0/24 }'));
+});
+
+test("ports that are only opened take no port of the host; each is one of the container's own address", () => {
+  const ipv6 = { address: 'fd00:1::2', prefixLength: 64, gateway: 'fd00:1::1' };
+  const script = renderPorts('add', 'berth', { address: '10.1.0.2', ipv6, ports: [port('0.0.0.0', 0), port('::', 0)] });
+  assert.equal(
+    script,
+    'add element inet berth opened { 10.1.0.2 . tcp . 80 }\nadd element inet berth opened6 { fd00:1::2 . tcp . 80 }\n',
+  );
 });

@@ -1,5 +1,6 @@
 import { parseAddress } from './addresses.ts';
 import type { BridgeSpec } from './bridge-spec.ts';
+import { isOpened } from './gateway-modes.ts';
 import type { Endpoint, PublishedPort } from './networks.ts';
 
 export interface RulesetConfig {
@@ -7,7 +8,7 @@ export interface RulesetConfig {
   readonly bridges: readonly BridgeSpec[];
 }
 
-type Published = Pick<Endpoint, 'address' | 'ports'>;
+type Published = Pick<Endpoint, 'address' | 'ipv6' | 'ports'>;
 
 /** The sets that say what is true of which bridge. Rules are few and look in them: thousands of networks cost as much as one. */
 const sets = {
@@ -24,12 +25,29 @@ const sets = {
   own6: 'type ifname . ipv6_addr; flags interval',
   masqueraded: 'type ipv4_addr; flags interval',
   masqueraded6: 'type ipv6_addr; flags interval',
+  /** Subnets whose ports are all reached from outside, but not from other bridges. */
+  unprotected: 'type ipv4_addr; flags interval',
+  unprotected6: 'type ipv6_addr; flags interval',
+  /** Subnets whose published ports are reached by the containers' own addresses; those ports. */
+  routed: 'type ipv4_addr; flags interval',
+  routed6: 'type ipv6_addr; flags interval',
+  opened: 'type ipv4_addr . inet_proto . inet_service',
+  opened6: 'type ipv6_addr . inet_proto . inet_service',
+  /** An interface of the host, and the subnets that are reached from it. */
+  trusted: 'type ifname . ipv4_addr; flags interval',
+  trusted6: 'type ifname . ipv6_addr; flags interval',
+} as const;
+
+/** What leaves has another address than the host's. */
+const maps = {
+  sources: 'type ipv4_addr : ipv4_addr; flags interval',
+  sources6: 'type ipv6_addr : ipv6_addr; flags interval',
 } as const;
 
 type Elements = Readonly<Record<string, readonly string[]>>;
 
 function bridgeElements(bridges: readonly BridgeSpec[]): Elements {
-  const all: Record<keyof typeof sets, string[]> = {
+  const all: Record<Exclude<keyof typeof sets, 'opened' | 'opened6'> | keyof typeof maps, string[]> = {
     bridges: [],
     same: [],
     internal: [],
@@ -40,8 +58,16 @@ function bridgeElements(bridges: readonly BridgeSpec[]): Elements {
     own6: [],
     masqueraded: [],
     masqueraded6: [],
+    unprotected: [],
+    unprotected6: [],
+    routed: [],
+    routed6: [],
+    trusted: [],
+    trusted6: [],
+    sources: [],
+    sources6: [],
   };
-  for (const { name, ipv4, ipv6, icc, internal, masquerade } of bridges) {
+  for (const { name, ipv4, ipv6, icc, internal, masquerade, trusted } of bridges) {
     const bridge = `"${name}"`;
     all.bridges.push(bridge);
     all.same.push(`${bridge} . ${bridge}`);
@@ -52,9 +78,14 @@ function bridgeElements(bridges: readonly BridgeSpec[]): Elements {
       [ipv6, '6'],
     ] as const) {
       if (!family) continue;
-      all[`subnets${suffix}`].push(family.subnet);
-      all[`own${suffix}`].push(`${bridge} . ${family.subnet}`);
-      if (masquerade && !internal) all[`masqueraded${suffix}`].push(family.subnet);
+      const { subnet, mode, hostAddress } = family;
+      all[`own${suffix}`].push(`${bridge} . ${subnet}`);
+      all[`${mode === 'nat-unprotected' ? 'unprotected' : 'subnets'}${suffix}`].push(subnet);
+      for (const trustedName of trusted) all[`trusted${suffix}`].push(`"${trustedName}" . ${subnet}`);
+      if (mode === 'routed' && !internal) all[`routed${suffix}`].push(subnet);
+      if (!masquerade || internal || mode === 'routed') continue;
+      if (hostAddress === '') all[`masqueraded${suffix}`].push(subnet);
+      else all[`sources${suffix}`].push(`${subnet} : ${hostAddress}`);
     }
   }
   return all;
@@ -66,10 +97,12 @@ function bridgeElements(bridges: readonly BridgeSpec[]): Elements {
  */
 export function renderTable({ table, bridges }: RulesetConfig, endpoints: readonly Published[]): string {
   const ports = portElements(endpoints);
-  const elements = bridgeElements(bridges);
-  const declared = Object.entries(sets)
-    .map(([name, type]) => `  set ${name} {\n    ${type}\n${elementsLine(elements[name]!)}  }\n`)
-    .join('');
+  const elements: Elements = { ...bridgeElements(bridges), ...ports };
+  const declare = (kind: 'set' | 'map', types: Readonly<Record<string, string>>) =>
+    Object.entries(types).map(
+      ([name, type]) => `  ${kind} ${name} {\n    ${type}\n${elementsLine(elements[name]!)}  }\n`,
+    );
+  const declared = [...declare('set', sets), ...declare('map', maps)].join('');
   return `table inet ${table}
 delete table inet ${table}
 table inet ${table} {
@@ -91,11 +124,33 @@ ${declared}  # Before any translation: what comes from elsewhere for loopback wa
     iifname @internal ip daddr != { 224.0.0.0/4, 255.255.255.255 } iifname . ip daddr != @own drop
     iifname @internal ip6 daddr != { ff00::/8, fe80::/10 } iifname . ip6 daddr != @own6 drop
     iifname @bridges fib daddr type local accept
+    iifname . ip daddr @trusted accept
+    iifname . ip6 daddr @trusted6 accept
+    ip daddr . meta l4proto . th dport @opened accept
+    ip6 daddr . meta l4proto . th dport @opened6 accept
+    ip daddr @routed ip protocol icmp accept
+    ip6 daddr @routed6 meta l4proto ipv6-icmp accept
+    iifname @bridges ip daddr @unprotected iifname . ip daddr != @own ct state != { established, related } drop
+    iifname @bridges ip6 daddr @unprotected6 iifname . ip6 daddr != @own6 ct state != { established, related } drop
     iifname != "lo" ip daddr @subnets iifname . ip daddr != @own ct state != { established, related } drop
     iifname != "lo" ip6 daddr @subnets6 iifname . ip6 daddr != @own6 ct state != { established, related } drop
   }
+  # S44: what a container sends has an address of its own network, or one that the host has a route to by that bridge: a
+  # container may route for others, and nobody can have the answers of somebody else.
+  chain forged {
+    iifname . ip saddr @own return
+    iifname . ip6 saddr @own6 return
+    ip saddr 0.0.0.0 return
+    ip6 saddr { ::, fe80::/10 } return
+    fib saddr . iif oif missing drop
+  }
+  chain host {
+    type filter hook input priority filter; policy accept;
+    iifname @bridges jump forged
+  }
   chain between {
     type filter hook forward priority filter; policy accept;
+    iifname @bridges iifname . oifname != @same jump forged
     iifname @internal iifname . oifname != @same drop
     oifname @internal iifname . oifname != @same drop
     iifname . oifname @closed ct status dnat accept
@@ -115,6 +170,8 @@ ${declared}  # Before any translation: what comes from elsewhere for loopback wa
   }
   chain outgoing {
     type nat hook postrouting priority srcnat; policy accept;
+    oifname . ip saddr != @own snat ip to ip saddr map @sources
+    oifname . ip6 saddr != @own6 snat ip6 to ip6 saddr map @sources6
     ip saddr @masqueraded oifname . ip saddr != @own masquerade
     ip6 saddr @masqueraded6 oifname . ip6 saddr != @own6 masquerade
     ip saddr 127.0.0.0/8 oifname @bridges masquerade
@@ -145,14 +202,21 @@ function renderElements(verb: 'add' | 'delete', table: string, all: Elements): s
 function portElements(endpoints: readonly Published[]) {
   const published: string[] = [];
   const published_at: string[] = [];
-  for (const { address, ports } of endpoints)
+  const opened: string[] = [];
+  const opened6: string[] = [];
+  for (const { address, ipv6, ports } of endpoints)
     for (const port of ports) {
+      if (isOpened(port)) {
+        const isSix = port.hostAddress === '::';
+        (isSix ? opened6 : opened).push(`${isSix ? ipv6?.address : address} . ${port.protocol} . ${port.port}`);
+        continue;
+      }
       if (!isTranslated(port) || address === '') continue;
       const target = `${address} . ${port.port}`;
       if (port.hostAddress === '0.0.0.0') published.push(`${port.protocol} . ${port.hostPort} : ${target}`);
       else published_at.push(`${port.hostAddress} . ${port.protocol} . ${port.hostPort} : ${target}`);
     }
-  return { published, published_at };
+  return { published, published_at, opened, opened6 };
 }
 
 /** IPv4 is translated by the kernel. A port on an IPv6 address is carried by the network helper. */

@@ -104,9 +104,14 @@ export class Sandboxes implements Disposable {
     const { index } = link;
     this.#bridges.set(name, index);
     const setting = (leaf: string) => `net.${leaf.replace('*', name.replaceAll('.', '/'))}`;
-    if (spec.owned && !found) setSysctl(setting('ipv6.conf.*.disable_ipv6'), ipv6 ? '0' : '1', { optional: true });
+    if (spec.owned && !found) {
+      const off = ipv6?.hasAddress ? '0' : '1';
+      setSysctl(setting('ipv6.conf.*.disable_ipv6'), off, { optional: true });
+    }
+    // No container is the host's router (S44).
+    setSysctl(setting('ipv6.conf.*.accept_ra'), '0', { optional: true });
     const missing = [ipv4, ipv6].filter(
-      (family) => family && !addresses.has(`${index} ${addressBytes(family.gateway).toString('hex')}`),
+      (family) => family?.hasAddress && !addresses.has(`${index} ${addressBytes(family.gateway).toString('hex')}`),
     );
     const requests = [
       ...missing.flatMap((family) =>
@@ -118,7 +123,7 @@ export class Sandboxes implements Disposable {
     // Published ports on 127.0.0.1 are translated and routed to the bridge; on no other interface (S39).
     setSysctl(setting('ipv4.conf.*.route_localnet'), '1');
     const forwardingEnabled = setSysctl('net.ipv4.ip_forward', '1');
-    if (ipv6) forwardIpv6();
+    if (ipv6?.hasAddress) forwardIpv6();
     return { forwardingEnabled };
   }
 
@@ -251,6 +256,8 @@ export class Sandboxes implements Disposable {
 
   #setPort(veth: string, { icc }: BridgeSpec): void {
     const index = this.#find(veth)?.index;
+    // Its frames are the bridge's, but were that deleted they would be the host's.
+    setSysctl(`net.ipv6.conf.${veth}.accept_ra`, '0', { optional: true });
     if (index !== undefined) this.#route.request(routeRequests.port(index, { isolated: !icc && !seesBridged() }));
   }
 

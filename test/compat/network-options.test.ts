@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { onBothEngines } from '../lib/both-engines.ts';
 import type { TestEngine } from '../lib/engines.ts';
 
@@ -162,5 +163,87 @@ onBothEngines('networks that hold a configuration', {}, ({ same: declare }) => {
         [403, 'invalid pool request: Pool overlaps with other one on this address space'],
       ],
     );
+  });
+});
+
+onBothEngines('how a bridge leads out', {}, ({ same: declare }) => {
+  const same: typeof declare = (name, check) =>
+    declare(name, async (engine) => {
+      try {
+        await check(engine);
+      } finally {
+        clean(engine);
+      }
+    });
+  const mode = (family: string) => `com.docker.network.bridge.gateway_mode_${family}`;
+  const host = (engine: TestEngine, script: string) =>
+    spawnSync('nsenter', [`--net=/run/netns/${engine.netns}`, 'timeout', '10', 'sh', '-c', script], {
+      encoding: 'utf8',
+    }).stdout.trim();
+
+  same('routed: a published port is that of the container', (engine) => {
+    engine.must('network', 'create', '--opt', `${mode('ipv4')}=routed`, '--subnet', '10.94.0.0/24', 'plain');
+    const serve = ['bb:1', 'nc', '-ll', '-p', '80', '-e', 'echo', 'hello'];
+    engine.must('run', '-d', '--name', 'web', '--network', 'plain', '-p', '8080:80', ...serve);
+    const ports = JSON.parse(engine.must('inspect', '-f', '{{json .NetworkSettings.Ports}}', 'web'));
+    assert.deepEqual(ports, {
+      '80/tcp': [
+        { HostIp: '0.0.0.0', HostPort: '' },
+        { HostIp: '::', HostPort: '8080' },
+      ],
+    });
+    const ask = 'for n in 1 2 3 4 5; do nc -w 2 10.94.0.2 80 </dev/null && break; sleep 1; done';
+    assert.equal(engine.must('run', '--rm', 'bb:1', 'sh', '-c', ask), 'hello', 'also from another bridge');
+    assert.match(engine.must('port', 'web'), /^80\/tcp -> 0\.0\.0\.0:\n/);
+  });
+
+  same('isolated: the host is not among the containers', (engine) => {
+    engine.must('network', 'create', '--internal', '--opt', `${mode('ipv4')}=isolated`, 'alone');
+    const { IPAM } = JSON.parse(engine.must('network', 'inspect', 'alone'))[0];
+    assert.deepEqual(Object.keys(IPAM.Config[0]), ['Subnet']);
+    const first = IPAM.Config[0].Subnet.replace('.0/16', '.1');
+    const shown = engine.must('run', '--rm', '--network', 'alone', 'bb:1', 'sh', '-c', 'ip -4 address; ip route');
+    assert.ok(shown.includes(`inet ${first}/16`), shown);
+    assert.doesNotMatch(shown, /default/);
+    assert.equal(host(engine, `ip -o address | grep ' ${first}/'`), '');
+  });
+
+  same('options that are taken, shown, or refused in the same words', async (engine) => {
+    const bridge = 'com.docker.network.bridge';
+    const options = (given: Record<string, string>, more: object = {}) => create(engine, { Options: given, ...more });
+    assert.deepEqual(
+      [
+        await options({ [mode('ipv4')]: 'bogus' }),
+        await options({ [mode('ipv4')]: '' }),
+        await options({ [mode('ipv6')]: 'bogus' }),
+        await options({ [mode('ipv4')]: 'isolated' }),
+        await options({ 'com.docker.network.host_ipv4': 'bogus' }),
+        await options({ [`${bridge}.inhibit_ipv4`]: 'bogus' }),
+        await options({
+          [mode('ipv4')]: 'nat-unprotected',
+          'com.docker.network.host_ipv4': '10.99.0.9',
+          [`${bridge}.inhibit_ipv4`]: 'false',
+          [`${bridge}.trusted_host_interfaces`]: 'eth0:eth1',
+          'com.docker.network.container_iface_prefix': 'net',
+        }),
+      ],
+      [
+        [400, `failed to parse ${mode('ipv4')} value: bogus (unknown gateway mode bogus)`],
+        [400, `failed to parse ${mode('ipv4')} value:  (unknown gateway mode )`],
+        [400, `failed to parse ${mode('ipv6')} value: bogus (unknown gateway mode bogus)`],
+        [500, "gateway mode 'isolated' can only be used for an internal network"],
+        [400, 'failed to parse com.docker.network.host_ipv4 value: bogus (nil ip)'],
+        [
+          400,
+          `failed to parse ${bridge}.inhibit_ipv4 value: bogus (strconv.ParseBool: parsing "bogus": invalid syntax)`,
+        ],
+        [201, ''],
+      ],
+    );
+    assert.equal(
+      engine.must('network', 'inspect', '-f', `{{index .Options "${mode('ipv4')}"}}`, 'two'),
+      'nat-unprotected',
+    );
+    assert.match(engine.must('run', '--rm', '--network', 'two', 'bb:1', 'ip', 'link'), / net0@/);
   });
 });

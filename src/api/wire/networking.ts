@@ -21,7 +21,8 @@ export function portMap(container: Container): Record<string, Binding[] | null> 
   for (const port of Object.keys(config.ExposedPorts ?? {})) ports[port] = null;
   for (const { port, protocol, hostAddress, hostPort } of attached.flatMap(({ ports }) => ports)) {
     const bindings = (ports[`${port}/${protocol}`] ??= []);
-    for (const HostIp of addressesOf(hostAddress)) bindings.push({ HostIp, HostPort: String(hostPort) });
+    for (const HostIp of addressesOf(hostAddress))
+      bindings.push({ HostIp, HostPort: hostPort === 0 ? '' : String(hostPort) });
   }
   return ports;
 }
@@ -46,7 +47,7 @@ export function portList({ attached, config }: Container): ListPort[] {
   for (const { port, protocol, hostAddress, hostPort } of attached.flatMap(({ ports }) => ports)) {
     published.add(`${port}/${protocol}`);
     for (const IP of addressesOf(hostAddress))
-      ports.push({ IP, PrivatePort: port, PublicPort: hostPort, Type: protocol });
+      ports.push({ IP, PrivatePort: port, ...(hostPort !== 0 && { PublicPort: hostPort }), Type: protocol });
   }
   for (const key of Object.keys(config.ExposedPorts ?? {})) {
     if (published.has(key)) continue;
