@@ -119,6 +119,7 @@ ${declared}  # Before any translation: what comes from elsewhere for loopback wa
   }
   # Before any translation, so that what is addressed to a container's own address was not published. Connections that
   # began inside go on where there is no masquerading. An internal network has nothing but itself and its gateway.
+  # Protocols 1 and 58 are ICMP: their names are in a file that small systems have not.
   chain direct {
     type filter hook prerouting priority mangle; policy accept;
     iifname @internal ip daddr != { 224.0.0.0/4, 255.255.255.255 } iifname . ip daddr != @own drop
@@ -128,8 +129,8 @@ ${declared}  # Before any translation: what comes from elsewhere for loopback wa
     iifname . ip6 daddr @trusted6 accept
     ip daddr . meta l4proto . th dport @opened accept
     ip6 daddr . meta l4proto . th dport @opened6 accept
-    ip daddr @routed ip protocol icmp accept
-    ip6 daddr @routed6 meta l4proto ipv6-icmp accept
+    ip daddr @routed meta l4proto 1 accept
+    ip6 daddr @routed6 meta l4proto 58 accept
     iifname @bridges ip daddr @unprotected iifname . ip daddr != @own ct state != { established, related } drop
     iifname @bridges ip6 daddr @unprotected6 iifname . ip6 daddr != @own6 ct state != { established, related } drop
     iifname != "lo" ip daddr @subnets iifname . ip daddr != @own ct state != { established, related } drop

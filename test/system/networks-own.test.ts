@@ -367,10 +367,14 @@ describe("networks of one's own", () => {
     process.kill(pid, 'SIGKILL');
     const another = () => lab.leftovers().some((what) => what.startsWith('helper') && what !== `helper ${pid}`);
     assert.ok(await until(10_000, another));
-    // To ask is to wait here, and with this its engine: it needs a moment to tell it all.
-    await sleep(1_000);
-    assert.equal(lab.resolve(web, 'web'), `0 ${web.endpoint.address}`);
-    assert.equal(lab.resolve(db, 'db'), '0 10.66.0.77');
+    // To ask is to wait here, and with this its engine: it needs moments to tell it all.
+    const answers = async (asking: Container, name: string, answer: string) =>
+      until(30_000, async () => {
+        await sleep(1_000);
+        return lab.resolve(asking, name) === answer;
+      });
+    assert.ok(await answers(web, 'web', `0 ${web.endpoint.address}`));
+    assert.ok(await answers(db, 'db', '0 10.66.0.77'));
   });
 
   test('removed when nobody is in it: bridge, rules and the address range are free', async () => {

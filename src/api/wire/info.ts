@@ -30,7 +30,7 @@ export function engineInfo({ facts, containers, images, listeners, engineVersion
     DriverStatus: facts.storageStatus,
     Plugins: {
       Volume: ['local'],
-      Network: ['bridge', 'host', 'null'],
+      Network: ['bridge', 'host', 'ipvlan', 'macvlan', 'null'],
       Authorization: null,
       Log: ['json-file', 'local', 'none'],
     },
