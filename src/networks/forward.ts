@@ -52,9 +52,14 @@ interface Session {
 export async function forwardUdp({ hostAddress, hostPort, target, port }: Forward): Promise<() => Promise<void>> {
   const sessions = new Map<string, Session>();
   const server = createSocket(hostAddress.includes(':') ? { type: 'udp6', ipv6Only: true } : { type: 'udp4' });
+  /** Runs while there are sessions: thousands of ports are silent. */
+  let sweep: NodeJS.Timeout | undefined;
   const end = (key: string) => {
     sessions.get(key)?.upstream.close();
     sessions.delete(key);
+    if (sessions.size > 0) return;
+    clearInterval(sweep);
+    sweep = undefined;
   };
   server.on('message', (data, client) => {
     const key = `${client.address} ${client.port}`;
@@ -74,23 +79,17 @@ export async function forwardUdp({ hostAddress, hostPort, target, port }: Forwar
     });
     // The container refuses: for datagrams that is loss.
     upstream.on('error', () => {});
+    sweep ??= setInterval(endSilent, sessionIdleMs / 3).unref();
     return { upstream, used: performance.now() };
   };
-  const sweep = setInterval(() => {
+  const endSilent = () => {
     for (const [key, { used }] of sessions) if (performance.now() - used > sessionIdleMs) end(key);
-  }, sessionIdleMs / 3);
-  sweep.unref();
+  };
 
-  try {
-    server.bind({ address: hostAddress, port: hostPort, exclusive: true });
-    await once(server, 'listening');
-  } catch (error) {
-    clearInterval(sweep);
-    throw error;
-  }
+  server.bind({ address: hostAddress, port: hostPort, exclusive: true });
+  await once(server, 'listening');
   server.on('error', () => {});
   return async () => {
-    clearInterval(sweep);
     for (const key of [...sessions.keys()]) end(key);
     server.close();
     await once(server, 'close');

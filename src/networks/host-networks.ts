@@ -11,16 +11,7 @@ import { DefinedNetworks } from './defined-networks.ts';
 import { isV4, type NetworkRequest } from './definition.ts';
 import { Directory } from './directory.ts';
 import type { EndpointNetwork } from './endpoint-network.ts';
-import {
-  freeInterface,
-  linkOf,
-  planEndpoint,
-  publisherOf,
-  routesOf,
-  standingOf,
-  targetOf,
-  wiringOf,
-} from './endpoints.ts';
+import { freeInterface, linkOf, planEndpoint, publisherOf, routesOf, standingOf, wiringOf } from './endpoints.ts';
 import { isOpened, type Publishing } from './gateway-modes.ts';
 import { freeSubnet, hostServers, interfaceNames, isEmpty, upstreamResolvConf } from './host-facts.ts';
 import { checkJoin } from './join-check.ts';
@@ -182,6 +173,7 @@ export class HostNetworks implements Networks {
       kernel: this.#kernel,
       helper: this.#helper,
       table: config.table,
+      log,
       change: (script) => this.#upkeep.change(script),
     });
     this.#names = new ContainerNames({
@@ -443,13 +435,7 @@ export class HostNetworks implements Networks {
       if (!wanted) await this.#upkeep.tearDown();
     }
     await this.#helper.recover(
-      endpoints
-        .map((endpoint) => ({
-          owner: endpoint.containerId,
-          target: targetOf(endpoint),
-          ports: endpoint.ports.filter((port) => !isOpened(port)),
-        }))
-        .filter(({ ports }) => ports.length > 0),
+      endpoints.map((endpoint) => this.#ports.reservationOf(endpoint)).filter(({ ports }) => ports.length > 0),
     );
     this.#kernel.warm();
     if (this.#defined.own.length === 0) return;

@@ -1,5 +1,8 @@
+import type { Log } from '../base/log.ts';
 import { targetOf } from './endpoints.ts';
 import { isOpened, type Publishing, partRequests } from './gateway-modes.ts';
+import { boundOnHost, mostFiles, mostSockets, portsToHold } from './held-ports.ts';
+import type { Reservation } from './helper-protocol.ts';
 import { ephemeralPorts, hasIpv6 } from './host-facts.ts';
 import type { Kernel } from './kernel.ts';
 import type { NetworkHelper } from './network-helper.ts';
@@ -12,6 +15,7 @@ export interface PublishedPortsDeps {
   readonly kernel: Kernel;
   readonly helper: NetworkHelper;
   readonly table: string;
+  readonly log: Log;
   /** A change of the table, or all of it where it is not as it was left. */
   readonly change: (script: string) => Promise<void>;
 }
@@ -20,6 +24,8 @@ export interface PublishedPortsDeps {
 export class PublishedPorts {
   readonly #deps: PublishedPortsDeps;
   readonly #ports = new Ports();
+  /** How many sockets the helper has for each container's IPv6. */
+  readonly #sockets = new Map<string, number>();
 
   constructor(deps: PublishedPortsDeps) {
     this.#deps = deps;
@@ -35,13 +41,36 @@ export class PublishedPorts {
     if (held.length === 0) return opened;
     const { containerId } = endpoint;
     const target = targetOf(endpoint);
+    const ipv6 = this.#canCarryIpv6(held);
     const taken = await this.#ports.publish(containerId, target, held, {
       ephemeral: ephemeralPorts,
-      ipv6: hasIpv6,
-      hold: (ports) => this.#deps.helper.hold({ owner: containerId, target, ports }),
+      ipv6: () => ipv6,
+      hold: (chosen) => {
+        const isBound = held.length > mostSockets ? boundOnHost() : () => false;
+        return this.#deps.helper.hold({ owner: containerId, target, ports: portsToHold(chosen, isBound) });
+      },
       ownerOf: findPortOwner,
     });
+    this.#count(containerId, taken);
     return [...opened, ...taken];
+  }
+
+  /** Each port of IPv6 is a socket of the helper, which needs descriptors for what it carries too: half of them are for ports. */
+  #canCarryIpv6(requests: readonly PortRequest[]): boolean {
+    if (!hasIpv6()) return false;
+    const open = requests.filter(({ hostAddress }) => hostAddress === '').length;
+    const held = [...this.#sockets.values()].reduce((sum, count) => sum + count, 0);
+    if (open <= mostSockets || held + open <= mostFiles() / 2) return true;
+    this.#deps.log.warn('so many ports are published on IPv4 alone: on IPv6 each needs a file, and there are too few', {
+      ports: open,
+      files: mostFiles(),
+    });
+    return false;
+  }
+
+  #count(containerId: string, ports: readonly PublishedPort[]): void {
+    const count = ports.filter(({ hostAddress }) => hostAddress.includes(':')).length;
+    if (count > 0) this.#sockets.set(containerId, count);
   }
 
   async release(containerId: string, all: readonly PublishedPort[]): Promise<void> {
@@ -50,16 +79,22 @@ export class PublishedPorts {
     try {
       await this.#deps.helper.release(containerId);
     } finally {
+      this.#sockets.delete(containerId);
       this.#ports.release(containerId, ports);
     }
   }
 
   /** Those of an endpoint that was there before this engine. */
   claim({ containerId, ports }: Endpoint): void {
-    this.#ports.claim(
-      containerId,
-      ports.filter((port) => !isOpened(port)),
-    );
+    const taken = ports.filter((port) => !isOpened(port));
+    this.#ports.claim(containerId, taken);
+    this.#count(containerId, taken);
+  }
+
+  /** What the helper is to hold of an endpoint whose ports were found free when they were published. */
+  reservationOf(endpoint: Endpoint): Reservation {
+    const taken = endpoint.ports.filter((port) => !isOpened(port));
+    return { owner: endpoint.containerId, target: targetOf(endpoint), ports: portsToHold(taken, () => false) };
   }
 
   /** One transaction for an endpoint's ports. The records say already what it wants. */
@@ -71,8 +106,8 @@ export class PublishedPorts {
   async move(from: Endpoint, to: Endpoint): Promise<void> {
     if (to.ports.length === 0) return;
     const { table, helper } = this.#deps;
-    const ports = to.ports.filter((port) => !isOpened(port));
-    if (ports.length > 0) await helper.hold({ owner: to.containerId, target: targetOf(to), ports });
+    const reservation = this.reservationOf(to);
+    if (reservation.ports.length > 0) await helper.hold(reservation);
     await this.#apply(renderPorts('delete', table, from) + renderPorts('add', table, to), to);
   }
 
