@@ -166,6 +166,7 @@ export function fakeEngine({
   const events = new EventBus();
   const engine: EngineRooms = {
     adoption: room<EngineRooms['adoption']>({}),
+    disk: room<EngineRooms['disk']>({}),
     registry: room<EngineRooms['registry']>(registry),
     containers: room<Containers>(
       over(

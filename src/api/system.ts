@@ -49,6 +49,39 @@ export interface SystemFacts {
   readonly layersSize: number;
 }
 
+/** What the data root holds, by rooms that add up to what `du -x` says of it. */
+export interface DiskReport {
+  readonly root: string;
+  readonly rooms: readonly DiskRoom[];
+  /** What no record knows: left over, or put there by somebody else. In the total too. */
+  readonly unaccounted: readonly { readonly path: string; readonly bytes: number }[];
+  readonly total: number;
+  /** Bytes of a second walk over all of it, without looking at records; what it differs by changed meanwhile. */
+  readonly walked?: number;
+}
+
+export interface DiskRoom {
+  readonly name:
+    | 'images'
+    | 'partial downloads'
+    | 'writable layers'
+    | 'volumes'
+    | 'logs'
+    | 'container files'
+    | 'build'
+    | 'engine database'
+    | 'being removed'
+    | 'other';
+  /** Of what it counts. */
+  readonly count: number;
+  readonly bytes: number;
+}
+
+/** `daemon/` implements it. */
+export interface DiskReporter {
+  report(options: { readonly verify: boolean }): Promise<DiskReport>;
+}
+
 /** `daemon/` implements it. */
 export interface SystemInfo {
   facts(): SystemFacts;

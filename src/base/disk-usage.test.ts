@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { linkSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { linkSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -28,6 +28,10 @@ test('disk usage is what du says: blocks, sparse files, a file of two names once
     const folders = Number(execFileSync('stat', ['-c', '%b', root], { encoding: 'utf8' })) * 512 * 3;
     assert.equal(usage.bytes, du - folders);
     assert.equal(usage.inodes, 6);
+    const whole = new DiskUsage({ device: statSync(root).dev });
+    assert.equal(await whole.addWhole(root), du);
+    assert.equal(await whole.addWhole(join(a, 'one')), 0);
+    assert.equal(await new DiskUsage({ device: -1 }).addWhole(root), 0);
   } finally {
     rmSync(root, { recursive: true });
   }

@@ -15,6 +15,10 @@ const ofContainers = {
     about: 'create a container from an image and start it',
     load: async () => (await import('./commands/run.ts')).run,
   },
+  create: {
+    about: 'create a container from an image, to be started later',
+    load: async () => (await import('./commands/run.ts')).create,
+  },
   ps: { about: 'list containers', load: async () => (await import('./commands/ps.ts')).ps },
   logs: { about: "show a container's output", load: async () => (await import('./commands/logs.ts')).logs },
   exec: { about: 'run a command in a running container', load: async () => (await import('./commands/exec.ts')).exec },
@@ -55,6 +59,7 @@ const ofImages = {
 } satisfies Entries;
 
 const ofSystem = {
+  df: { about: 'show what takes room on the disk', load: async () => (await import('./commands/df.ts')).df },
   events: { about: 'show what happens, as it happens', load: async () => (await system()).events },
   info: { about: 'show what the engine says of itself', load: async () => (await system()).info },
   prune: { about: 'remove what is not in use, after showing it', load: async () => (await prunes()).prune },

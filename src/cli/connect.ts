@@ -1,5 +1,6 @@
 import { codeOf, EngineError } from '../base/errors.ts';
 import { EngineClient } from '../client/client.ts';
+import { withHolder } from './conflicts.ts';
 import { engineConfig } from './engine-config.ts';
 import { withNearName } from './missing.ts';
 
@@ -15,7 +16,7 @@ export async function withEngine<T>(use: (client: EngineClient) => Promise<T>): 
   try {
     return await use(client);
   } catch (error) {
-    throw explain(await withNearName(client, error), socket);
+    throw explain(await withHolder(client, await withNearName(client, error)), socket);
   }
 }
 

@@ -22,6 +22,7 @@ import { chooseSnapshotter } from '../snapshots/probe.ts';
 import { SqliteDatabase } from '../state/sqlite-database.ts';
 import { LocalVolumes } from '../volumes/local-volumes.ts';
 import type { Config } from './config.ts';
+import { DataRoot } from './data-root.ts';
 import { MachineHealth } from './machine-health.ts';
 import { preparePlaces } from './places.ts';
 import { HostSystem, mirrorsOf } from './system-facts.ts';
@@ -190,6 +191,7 @@ export async function openEngine(config: Config, log: Log) {
     containers,
     registry,
     system,
+    disk: new DataRoot({ root, containers, volumes, images }),
     // Node raises the soft limit to the hard one when it starts.
     mostFiles: machine.hardLimits['RLIMIT_NOFILE'] ?? Number.POSITIVE_INFINITY,
     [Symbol.asyncDispose]: () => closing.disposeAsync(),

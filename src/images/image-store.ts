@@ -27,6 +27,7 @@ import type {
   ImageUsers,
   ImportOptions,
   Progress,
+  Prunable,
   PruneOptions,
   PullOptions,
   PushOptions,
@@ -251,7 +252,38 @@ export class ImageStore implements Images {
     });
   }
 
-  async prune({ all, matches }: PruneOptions): Promise<Removed & { readonly bytes: number }> {
+  async prunable({
+    all,
+    matches,
+    without,
+  }: PruneOptions & { readonly without: ReadonlySet<string> }): Promise<readonly Prunable[]> {
+    const plans = new Map<Digest, RemovalPlan>();
+    for (const image of await this.list()) {
+      const { id } = image;
+      const record = this.#records.images.get(id);
+      if (!record || !matches(image)) continue;
+      const users = this.#deps.users.usersOf(id).filter((user) => !without.has(user.id));
+      const plan = planPrune({ names: this.#records.namesOf(id), repositories: record.repositories, users, all });
+      if (plan) plans.set(id, plan);
+    }
+    const stays = new Set<Digest>();
+    for (const [id, graph] of this.#graphs)
+      if (!plans.get(id)?.image && !('damage' in graph))
+        for (const part of sizesOf(graph, this.#factsOf).keys()) stays.add(part);
+    return [...plans].map(([id, plan]) => {
+      const graph = this.#graphs.get(id);
+      let bytes = 0;
+      if (plan.image && graph && !('damage' in graph))
+        for (const [part, size] of sizesOf(graph, this.#factsOf)) {
+          if (stays.has(part)) continue;
+          stays.add(part);
+          bytes += size;
+        }
+      return { id, names: untaggedBy(id, plan), whole: plan.image, bytes };
+    });
+  }
+
+  async prune({ all, matches, only }: PruneOptions): Promise<Removed & { readonly bytes: number }> {
     const untagged: string[] = [];
     const deleted: Digest[] = [];
     let bytes = 0;
@@ -264,6 +296,9 @@ export class ImageStore implements Images {
         const users = this.#deps.users.usersOf(id);
         const plan = planPrune({ names: this.#records.namesOf(id), repositories: record.repositories, users, all });
         if (!plan) return;
+        const shown = only?.get(id);
+        if (only && !(shown && untaggedBy(id, plan).every((name) => shown.names.includes(name)))) return;
+        if (only && plan.image && !shown?.whole) return;
         const gone = await this.#carryOut(id, plan);
         untagged.push(...gone.untagged);
         deleted.push(...gone.deleted);
@@ -288,7 +323,7 @@ export class ImageStore implements Images {
       names: new Map(plan.names.map((gone) => [gone, undefined])),
       images: new Map([[id, plan.image ? undefined : { ...record, repositories: left }]]),
     });
-    const untagged = [...plan.names, ...plan.repositories.map((repository) => `${repository}@${id}`)].map(familiar);
+    const untagged = untaggedBy(id, plan);
     for (const _ of untagged) this.#emit('untag', id, id, labels);
     if (!plan.image) return { untagged, deleted: [], bytes: 0 };
     this.#graphs.delete(id);
@@ -459,4 +494,9 @@ export class ImageStore implements Images {
 
 function familiar(name: string): string {
   return familiarName(parseReference(name));
+}
+
+/** Names and digest references that go, as users write them. */
+function untaggedBy(id: Digest, plan: RemovalPlan): readonly string[] {
+  return [...plan.names, ...plan.repositories.map((repository) => `${repository}@${id}`)].map(familiar);
 }

@@ -92,6 +92,19 @@ export interface PruneOptions {
   /** Those with names too, where no container uses them. */
   readonly all: boolean;
   readonly matches: (image: Image) => boolean;
+  /** What was shown to somebody: nothing more goes of an image than stands here. */
+  readonly only?: ReadonlyMap<Digest, { readonly names: readonly string[]; readonly whole: boolean }>;
+}
+
+/** What a prune takes of one image. */
+export interface Prunable {
+  readonly id: Digest;
+  /** Familiar names and digest references that go. */
+  readonly names: readonly string[];
+  /** The image too, not only names of it. */
+  readonly whole: boolean;
+  /** What is freed: of parts that several of them share, the first has them. */
+  readonly bytes: number;
 }
 
 export interface Removed {
@@ -145,6 +158,8 @@ export interface Images {
   /** A root file system as an image: the bytes of a tar in any compression, or where in the web there is one. */
   import(archive: Readable | URL, options: ImportOptions): AsyncIterable<Progress>;
   /** Removes what nobody uses, as far as it matches. */
+  /** What `prune` would remove, if containers of `without` were gone. */
+  prunable(options: PruneOptions & { readonly without: ReadonlySet<string> }): Promise<readonly Prunable[]>;
   prune(options: PruneOptions): Promise<Removed & { readonly bytes: number }>;
   /** In the order of the index. Throws `not-found`. */
   manifests(id: Digest): readonly ImageManifest[];

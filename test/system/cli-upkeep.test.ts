@@ -83,18 +83,96 @@ describe('berth stats, update, volume and prune', () => {
     assert.match(berth('volume', 'bogus').stderr, /no such volume command: bogus\n/);
   });
 
-  test('prune removes what is not in use, and asks somebody', () => {
-    engine.must('run', '--name', 'ended', '-v', '/data', 'bb:1', 'true');
+  test('prune shows what it will remove, asks, and removes that and nothing else', () => {
+    engine.must(
+      'run',
+      '--name',
+      'ended',
+      '-v',
+      '/data',
+      'bb:1',
+      'sh',
+      '-c',
+      'head -c 100000 /dev/zero >/data/x; echo x >/y',
+    );
     engine.must('run', '-d', '--name', 'runs', '-v', '/data', 'bb:1', 'sleep', '1000');
+    engine.must('network', 'create', 'idle');
+    engine.must('volume', 'create', 'kept');
     const refused = berth('prune');
     assert.equal(refused.status, 125);
-    assert.match(refused.stderr, /nobody to ask[^]*try: berth prune -f/);
-    const id = engine.must('inspect', '-f', '{{.Id}}', 'ended');
-    assert.match(says('prune', '-f'), new RegExp(`^removed container ${id.slice(0, 12)}\nfreed [\\d.]+ k?B\n$`));
-    assert.equal(engine.must('volume', 'ls', '-q').split('\n').length, 2);
-    assert.match(says('prune', '-f', '--volumes'), /^removed volume [0-9a-f]{64}\nfreed /);
+    assert.match(refused.stderr, /nobody to ask[^]*try: berth prune --dry-run, or berth prune -f/);
+    const shown = says('prune', '--dry-run', '--volumes');
+    assert.match(shown, /^container +ended +[\d.]+ k?B +bb:1, exit code 0, ended .* ago$/m);
+    assert.match(shown, /^network +idle +- +bridge$/m);
+    assert.match(shown, /^volume +[0-9a-f]{64} +1\d\d kB +made \d{4}-\d\d-\d\d$/m);
+    assert.doesNotMatch(shown, /runs|kept/);
+    assert.match(shown, /\n\n1\d\d kB in all\n$/);
+    assert.equal(engine.must('ps', '-aq').split('\n').length, 2);
+    assert.match(says('container', 'prune', '--dry-run', '--filter', 'label=nosuch'), /^nothing is to be removed\n$/);
+
+    interface Plan {
+      Containers: { Id: string }[];
+      Volumes: { Name: string }[];
+    }
+    const plan = JSON.parse(says('prune', '--dry-run', '--json', '--volumes')) as Plan;
+    assert.deepEqual([plan.Containers.length, plan.Volumes.length], [1, 1]);
+    // Told no on a terminal.
+    const cli = [process.execPath, '--', join(project, 'dist/cli-main.js'), 'prune']
+      .map((word) => `'${word}'`)
+      .join(' ');
+    const asked = spawnSync('script', ['-qec', cli, '/dev/null'], {
+      env: { PATH: process.env.PATH, BERTH_SOCKET: engine.socket, NO_COLOR: '1' },
+      input: 'n\n',
+      encoding: 'utf8',
+      timeout: 30_000,
+    });
+    assert.equal(asked.status, 1);
+    assert.match(asked.stdout, /container +ended[^]*Remove all of this\? \[y\/N\][^]*nothing was removed/);
+    assert.match(says('prune', '--yes'), /^WHAT[^]*removed container ended\nremoved network idle\nfreed [\d.]+ k?B\n$/);
+    assert.equal(engine.must('volume', 'ls', '-q').split('\n').length, 3);
+    const done = JSON.parse(says('volume', 'prune', '-f', '--json')) as { Volumes: string[]; SpaceReclaimed: number };
+    assert.deepEqual([done.Volumes, done.SpaceReclaimed >= 100_000], [[plan.Volumes[0]!.Name], true]);
+    assert.match(says('volume', 'prune', '-af'), /^volume +kept[^]*removed volume kept\n/m);
     assert.equal(engine.must('ps', '-a', '--format', '{{.Names}}'), 'runs');
+    assert.equal(says('prune', '-f', '--volumes'), 'nothing is to be removed\n');
     engine.must('rm', '-fv', 'runs');
+  });
+
+  test('what came later, or is in use by now, stays, whatever was shown', async () => {
+    engine.must('create', '--name', 'shown', 'bb:1', 'sleep', '1000');
+    engine.must('create', '--name', 'busy', 'bb:1', 'sleep', '1000');
+    engine.must('volume', 'create', 'again');
+    engine.must('tag', 'bb:1', 'extra:1');
+    const path = '/v1.51/berth/prune';
+    const query = 'containers=1&networks=1&volumes=all&images=all';
+    interface Planned {
+      Containers: { Id: string; Name: string }[];
+      Volumes: { Name: string }[];
+      Images: { Names: string[]; Whole: boolean; Size: number }[];
+    }
+    const plan = JSON.parse((await engine.api('GET', `${path}?${query}`)).body) as Planned;
+    assert.deepEqual(plan.Containers.map(({ Name }) => Name).sort(), ['busy', 'shown']);
+    assert.deepEqual(
+      plan.Images.map(({ Whole }) => Whole),
+      [true],
+    );
+    assert.deepEqual(plan.Images[0]!.Names.sort(), ['bb:1', 'extra:1']);
+    assert.equal(plan.Images[0]!.Size > 100_000, true);
+    engine.must('start', 'busy');
+    engine.must('create', '--name', 'later', 'bb:1', 'true');
+    engine.must('volume', 'rm', 'again');
+    engine.must('volume', 'create', 'again');
+    engine.must('tag', 'bb:1', 'newer:1');
+    const done = JSON.parse((await engine.api('POST', path, plan)).body) as Record<string, unknown>;
+    assert.deepEqual(done['Containers'], [plan.Containers.find(({ Name }) => Name === 'shown')!.Id]);
+    assert.deepEqual([done['Volumes'], done['Images'], done['Untagged']], [[], [], []]);
+    assert.deepEqual(engine.must('ps', '-a', '--format', '{{.Names}}').split('\n').sort(), ['busy', 'later']);
+    assert.equal(engine.must('volume', 'ls', '-q'), 'again');
+    assert.equal((await engine.api('POST', path, { Containers: 'all' })).status, 400);
+    assert.equal((await engine.api('GET', `${path}?filters=${encodeURIComponent('{"colour":["red"]}')}`)).status, 400);
+    engine.must('rm', '-f', 'busy', 'later');
+    engine.must('rmi', 'extra:1', 'newer:1');
+    engine.must('volume', 'rm', 'again');
   });
 
   test('ps shows health', async () => {

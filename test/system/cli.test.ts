@@ -26,7 +26,7 @@ function berth(env: NodeJS.ProcessEnv, args: readonly string[], input = ''): Res
 }
 
 const commands =
-  'quickstart run ps ports why logs exec attach debug start stop restart kill pause unpause wait rename rm top port cp diff export commit stats update prune inspect pull push load save import images tag rmi history search events info login logout engine doctor completion version';
+  'quickstart run create df ps ports why logs exec attach debug start stop restart kill pause unpause wait rename rm top port cp diff export commit stats update prune inspect pull push load save import images tag rmi history search events info login logout engine doctor completion version';
 
 /** Commands below a word, by that word. */
 const groups: Readonly<Record<string, string>> = {
@@ -35,7 +35,7 @@ const groups: Readonly<Record<string, string>> = {
   image: 'ls inspect prune rm pull push load save import tag history',
   network: 'ls create connect disconnect inspect rm prune',
   volume: 'ls create inspect rm prune',
-  system: 'events info prune',
+  system: 'df events info prune',
 };
 
 describe('the berth command without an engine', () => {
@@ -182,7 +182,7 @@ describe('the berth command with an engine', () => {
     assert.equal(berth(env, ['import', rootfs]).status, 0);
     const kept = berth(env, ['image', 'prune', '-f', '--filter', 'label=nosuch']);
     assert.deepEqual([kept.status, kept.stdout], [0, 'freed 0 B\n']);
-    assert.match(berth(env, ['image', 'prune', '-f']).stdout, /^removed sha256:[0-9a-f]{64}\nfreed \S+ B\n$/);
+    assert.match(berth(env, ['image', 'prune', '-f']).stdout, /^removed image sha256:[0-9a-f]{64}\nfreed \S+ B\n$/);
     assert.match(berth(env, ['image', 'ls']).stdout, /^mine:1 /m);
     assert.equal(berth(env, ['rmi', 'mine:1', 'saved:1']).status, 0);
   });

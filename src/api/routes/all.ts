@@ -7,7 +7,7 @@ import type { Networks } from '../../networks/networks.ts';
 import type { Registry } from '../../remotes/registry.ts';
 import type { Volumes } from '../../volumes/volumes.ts';
 import type { Route } from '../router.ts';
-import type { SystemInfo, Versions } from '../system.ts';
+import type { DiskReporter, SystemInfo, Versions } from '../system.ts';
 import { adoptRoutes } from './adopt.ts';
 import { containerListRoutes } from './container-list.ts';
 import { containerRoutes } from './containers.ts';
@@ -19,6 +19,7 @@ import { imageRegistryRoutes } from './image-registry.ts';
 import { imageRoutes } from './images.ts';
 import { networkRoutes } from './networks.ts';
 import { pruneRoutes } from './prune.ts';
+import { prunePlanRoutes } from './prune-plan.ts';
 import { statsRoutes } from './stats.ts';
 import { streamRoutes } from './streams.ts';
 import { systemRoutes } from './system.ts';
@@ -34,6 +35,7 @@ export interface EngineRooms {
   readonly volumes: Volumes;
   readonly events: Events;
   readonly system: SystemInfo;
+  readonly disk: DiskReporter;
   readonly registry: Pick<Registry, 'login' | 'resolve' | 'openBlob' | 'search'>;
 }
 
@@ -50,6 +52,7 @@ export function routesOf(deps: RouteDeps): Route[] {
     ...containerListRoutes(deps),
     ...unbuiltRoutes(deps),
     ...pruneRoutes(deps),
+    ...prunePlanRoutes(deps),
     ...containerRoutes(deps),
     ...statsRoutes(deps),
     ...streamRoutes(deps),

@@ -21,6 +21,7 @@ export const cp: Command = {
   options: {
     archive: { short: '-a', about: 'with owners: as they were, or of the user that the container runs as' },
     'follow-link': { short: '-L', about: 'what a link at SRC leads to, not the link' },
+    quiet: { short: '-q', about: 'has no meaning here: nothing is said but errors' },
   },
   operands: { least: 2, most: 2 },
   examples: ['berth cp web:/etc/nginx/nginx.conf .', 'berth cp ./site/. web:/usr/share/nginx/html'],
@@ -82,6 +83,7 @@ export const commit: Command = {
     author: { short: '-a', value: 'AUTHOR', about: 'who made it' },
     message: { short: '-m', value: 'TEXT', about: 'what is new' },
     change: { short: '-c', value: 'INSTRUCTION', many: true, about: 'an instruction of a Dockerfile, such as CMD' },
+    pause: { short: '-p', about: 'hold the container meanwhile (true)' },
     'no-pause': { about: 'let the container run on meanwhile' },
   },
   operands: { least: 1, most: 2 },
@@ -95,7 +97,7 @@ export const commit: Command = {
           comment: parsed.value('message'),
           author: parsed.value('author'),
           changes: parsed.values('change'),
-          pause: parsed.flag('no-pause') ? 0 : 1,
+          pause: parsed.flag('no-pause') || !parsed.flag('pause', true) ? 0 : 1,
         },
       }),
     );

@@ -14,6 +14,8 @@ export const load: Command = {
     'Gets images from an archive: docker-archive or OCI layout, in any compression; from stdin when no file is named.',
   options: {
     input: { short: '-i', value: 'FILE', about: 'the archive' },
+    platform: { value: 'OS/ARCH', about: 'only the image for this platform' },
+    quiet: { short: '-q', about: 'say nothing on the way' },
     json: { about: 'the images that came, as JSON' },
   },
   operands: { least: 0, most: 0 },
@@ -22,13 +24,13 @@ export const load: Command = {
     const said: string[] = [];
     await withEngine(async (client) => {
       for await (const line of client.stream<{ stream?: string; error?: string }>('POST', '/images/load', {
-        query: { quiet: 1 },
+        query: { quiet: 1, platform: parsed.value('platform') },
         body,
         contentType: 'application/x-tar',
       })) {
         if (line.error) throw new EngineError('invalid', line.error);
         if (line.stream && parsed.flag('json')) said.push(line.stream);
-        else if (line.stream) process.stdout.write(plain(line.stream));
+        else if (line.stream && !parsed.flag('quiet')) process.stdout.write(plain(line.stream));
       }
     });
     if (parsed.flag('json'))

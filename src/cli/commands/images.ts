@@ -1,5 +1,7 @@
 import type { Command, Parsed } from '../command.ts';
 import { withEngine } from '../connect.ts';
+import { formatOption, formatted } from '../format.ts';
+import { imageViews, type ListedImage } from '../list-views.ts';
 import { filtersOf } from '../pairs.ts';
 import { pullImage, splitTag } from '../pull-progress.ts';
 import { humanBytes, plain, printJson, table } from '../terminal.ts';
@@ -11,6 +13,7 @@ export const pull: Command = {
   options: {
     'all-tags': { short: '-a', about: 'every tag of the repository' },
     platform: { value: 'OS/ARCH', about: 'which of the image’s platforms' },
+    'disable-content-trust': { about: 'has no meaning here' },
     quiet: { short: '-q', about: 'only its name' },
     json: { about: 'what came of it, as JSON' },
   },
@@ -25,14 +28,6 @@ export const pull: Command = {
   },
 };
 
-interface Listed {
-  readonly Id: string;
-  readonly RepoTags: readonly string[] | null;
-  readonly RepoDigests: readonly string[] | null;
-  readonly Created: number;
-  readonly Size: number;
-}
-
 export const images: Command = {
   usage: 'images [OPTIONS] [IMAGE]',
   about: 'Lists images, or those of one repository.',
@@ -45,6 +40,7 @@ export const images: Command = {
     digests: { about: 'with their digests' },
     quiet: { short: '-q', about: 'only the ids' },
     'no-trunc': { about: 'whole ids' },
+    format: formatOption,
     json: { about: 'what the engine says, as JSON' },
   },
   operands: { least: 0, most: 1 },
@@ -55,13 +51,21 @@ async function listImages(parsed: Parsed): Promise<number> {
   const filters = filtersOf(parsed.values('filter'), 'berth images --help');
   const [name] = parsed.operands;
   if (name !== undefined) filters['reference'] = [...(filters['reference'] ?? []), name];
+  const format = parsed.value('format');
   const all = parsed.flag('all') ? 1 : undefined;
   const listed = await withEngine((client) =>
-    client.json<readonly Listed[]>('GET', '/images/json', { query: { all, filters: JSON.stringify(filters) } }),
+    client.json<readonly ListedImage[]>('GET', '/images/json', { query: { all, filters: JSON.stringify(filters) } }),
   );
   const shortId = (id: string) => (parsed.flag('no-trunc') ? id : shortened(id));
   if (parsed.flag('json')) printJson(listed);
   else if (parsed.flag('quiet')) process.stdout.write(listed.map(({ Id }) => `${shortId(Id)}\n`).join(''));
+  else if (format !== undefined)
+    process.stdout.write(
+      formatted(
+        format,
+        listed.flatMap((one) => imageViews(one, parsed.flag('no-trunc'))),
+      ),
+    );
   else {
     const digests = parsed.flag('digests');
     const rows = listed.flatMap(({ RepoTags, RepoDigests, Id, Created, Size }) =>
@@ -113,7 +117,6 @@ export const rmi: Command = {
   options: {
     force: { short: '-f', about: 'also when it has several names or a stopped container uses it' },
     'no-prune': { about: 'keep parents without names' },
-    platform: { value: 'OS/ARCH', many: true, about: 'only the image for this platform' },
     json: { about: 'what is gone, as JSON' },
   },
   operands: { least: 1, most: Number.POSITIVE_INFINITY },
@@ -122,7 +125,10 @@ export const rmi: Command = {
     await withEngine(async (client) => {
       for (const image of parsed.operands) {
         const gone = await client.json<readonly Gone[]>('DELETE', `/images/${image}`, {
-          query: { force: parsed.flag('force') ? 1 : 0 },
+          query: {
+            force: parsed.flag('force') ? 1 : 0,
+            noprune: parsed.flag('no-prune') ? 1 : undefined,
+          },
         });
         all.push(...gone);
         if (!parsed.flag('json')) for (const one of gone) process.stdout.write(removedLine(one));

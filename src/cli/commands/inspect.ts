@@ -1,12 +1,19 @@
 import { EngineError } from '../../base/errors.ts';
 import { type EngineClient, ResponseError } from '../../client/client.ts';
-import { type Command, UsageError } from '../command.ts';
+import { type Command, type Option, UsageError } from '../command.ts';
 import { withEngine } from '../connect.ts';
 import { inspectContainer } from '../container-info.ts';
 import { engineNames } from '../engine-names.ts';
+import { formattedOne } from '../format.ts';
 import { nearest } from '../missing.ts';
 import { asCompose, asRun, readOriginal } from '../recreate.ts';
 import { printJson } from '../terminal.ts';
+import { platformJson } from '../values.ts';
+
+const formatOption: Option = {
+  ...{ short: '-f', value: 'TEMPLATE' },
+  about: "a Go template for each, as '{{.State.Status}}' or '{{json .Mounts}}'",
+};
 
 export const inspect: Command = {
   usage: 'inspect [OPTIONS] NAME...',
@@ -16,6 +23,7 @@ export const inspect: Command = {
     as: { value: 'run|compose', about: 'what makes the container again' },
     type: { value: 'container|image|network|volume', about: 'only of this kind' },
     size: { short: '-s', about: 'with the bytes that a container wrote' },
+    format: formatOption,
     json: { about: 'as JSON, which it is in any case' },
   },
   operands: { least: 1, most: Number.POSITIVE_INFINITY },
@@ -29,14 +37,21 @@ export const inspect: Command = {
       throw new UsageError(`--type ${type}: expected ${Object.keys(paths).join(', ')}`, 'berth inspect --help');
     const wanted = { type: type as Kind | undefined, size: parsed.flag('size') };
     await withEngine(async (client) => {
-      if (as === undefined) printJson(await Promise.all(parsed.operands.map((name) => find(client, name, wanted))));
-      else if (as === 'compose' && parsed.operands.length > 1)
+      if (as === undefined) {
+        const found = await Promise.all(parsed.operands.map((name) => find(client, name, wanted)));
+        show(found, parsed.value('format'));
+      } else if (as === 'compose' && parsed.operands.length > 1)
         throw new UsageError('--as compose takes one container', 'berth inspect --help');
       else for (const name of parsed.operands) process.stdout.write(await recreate(client, name, as));
     });
     return 0;
   },
 };
+
+function show(found: readonly unknown[], format: string | undefined): void {
+  if (format === undefined || format === 'json') printJson(found);
+  else process.stdout.write(found.map((one) => formattedOne(format, one)).join(''));
+}
 
 interface Wanted {
   readonly type: Kind | undefined;
@@ -60,16 +75,20 @@ export function inspectOf(kind: Kind): Command {
     options: {
       ...(kind === 'container' && { size: { short: '-s', about: 'with the bytes that it wrote' } }),
       ...(kind === 'network' && { verbose: { short: '-v', about: 'has no meaning on one host' } }),
+      ...(kind === 'image' && { platform: { value: 'OS/ARCH', about: 'the one for this platform' } }),
+      format: formatOption,
       json: { about: 'as JSON, which it is in any case' },
     },
     operands: { least: 1, most: Number.POSITIVE_INFINITY },
     async run(parsed) {
-      const query = { size: kind === 'container' && parsed.flag('size') ? 1 : undefined };
-      printJson(
-        await withEngine((client) =>
-          Promise.all(parsed.operands.map((name) => client.json<unknown>('GET', paths[kind](name), { query }))),
-        ),
+      const query = {
+        size: kind === 'container' && parsed.flag('size') ? 1 : undefined,
+        platform: kind === 'image' ? platformJson(parsed.value('platform')) : undefined,
+      };
+      const found = await withEngine((client) =>
+        Promise.all(parsed.operands.map((name) => client.json<unknown>('GET', paths[kind](name), { query }))),
       );
+      show(found, parsed.value('format'));
       return 0;
     },
   };

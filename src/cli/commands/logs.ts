@@ -14,6 +14,7 @@ export const logs: Command = {
     since: { value: 'TIME', about: 'from a time on: 2026-11-23T10:00:00Z or seconds since 1970' },
     until: { value: 'TIME', about: 'up to a time' },
     timestamps: { short: '-t', about: 'with the time of each line' },
+    details: { about: 'with what its log options say of each line' },
     raw: { about: 'every byte as it was written' },
     json: { about: 'an object a line: time, stream, text' },
   },
@@ -31,6 +32,7 @@ export const logs: Command = {
           tail: parsed.value('tail') ?? 'all',
           since: parsed.value('since'),
           until: parsed.value('until'),
+          details: parsed.flag('details') ? 1 : undefined,
         },
       });
       const sinks = json

@@ -1,7 +1,10 @@
 import { EngineError, messageOf } from '../../base/errors.ts';
 import type { EngineClient } from '../../client/client.ts';
 import { type Command, type Parsed, UsageError } from '../command.ts';
+import { withAddressHolder } from '../conflicts.ts';
 import { withEngine } from '../connect.ts';
+import { formatOption, formatted } from '../format.ts';
+import { networkView } from '../list-views.ts';
 import { withNearName } from '../missing.ts';
 import { filtersOf, pairsOf, splitOnce } from '../pairs.ts';
 import { paint, plain, printError, printJson, table } from '../terminal.ts';
@@ -27,6 +30,7 @@ export const ls: Command = {
     },
     quiet: { short: '-q', about: 'only the ids' },
     'no-trunc': { about: 'whole ids' },
+    format: formatOption,
     json: { about: 'what the engine says, as JSON' },
   },
   operands: { least: 0, most: 0 },
@@ -35,10 +39,14 @@ export const ls: Command = {
     const found = await withEngine((client) =>
       client.json<readonly Listed[]>('GET', '/networks', { query: { filters } }),
     );
+    const format = parsed.value('format');
     const id = ({ Id }: Listed) => (parsed.flag('no-trunc') ? Id : Id.slice(0, 12));
     if (parsed.flag('json')) printJson(found);
     else if (parsed.flag('quiet')) process.stdout.write(found.map((one) => `${id(one)}\n`).join(''));
-    else
+    else if (format !== undefined) {
+      const views = found.map((one) => networkView(one, parsed.flag('no-trunc')));
+      process.stdout.write(formatted(format, views));
+    } else
       process.stdout.write(
         table(
           ['NETWORK', 'DRIVER', 'ADDRESSES', 'ID'],
@@ -197,7 +205,12 @@ export const connect: Command = {
         }),
       },
     };
-    await withEngine((client) => client.json('POST', `${at(network!)}/connect`, { json }));
+    const addresses = [four, six].filter((address) => address !== undefined);
+    await withEngine((client) =>
+      client.json('POST', `${at(network!)}/connect`, { json }).catch(async (error: unknown) => {
+        throw await withAddressHolder(client, error, addresses);
+      }),
+    );
     return 0;
   },
 };

@@ -5,16 +5,25 @@ import type { Command } from '../command.ts';
 import { withEngine } from '../connect.ts';
 import { type ContainerState, inspectContainer } from '../container-info.ts';
 import { ownName } from '../engine-names.ts';
+import { formatOption, formatted } from '../format.ts';
+import { containerView, type ListedContainer, sizesText } from '../list-views.ts';
+import { filtersOf } from '../pairs.ts';
 import { healthText, type Listed, portsText, stateText } from '../ps-words.ts';
 import { cpuShare, type Usage, usageOf } from '../stats.ts';
 import { humanMemory, printJson, table } from '../terminal.ts';
+import { wholeNumber } from '../values.ts';
 
 export const ps: Command = {
   usage: 'ps [OPTIONS]',
   about: 'Lists running containers: name, state, health, what they use, ports, image, id.',
   options: {
     all: { short: '-a', about: 'those that do not run too' },
+    last: { short: '-n', value: 'NUMBER', about: 'the newest so many, in any state' },
+    latest: { short: '-l', about: 'the newest one' },
+    size: { short: '-s', about: 'with the bytes that they wrote' },
     quiet: { short: '-q', about: 'only the ids' },
+    'no-trunc': { about: 'whole ids' },
+    format: formatOption,
     json: { about: 'what the engine says, as JSON' },
     filter: {
       short: '-f',
@@ -25,19 +34,28 @@ export const ps: Command = {
   },
   operands: { least: 0, most: 0 },
   async run(parsed) {
-    const filters: Record<string, string[]> = {};
-    for (const entry of parsed.values('filter')) {
-      const at = entry.indexOf('=');
-      const name = at < 0 ? entry : entry.slice(0, at);
-      filters[name] = [...(filters[name] ?? []), at < 0 ? '' : entry.slice(at + 1)];
-    }
+    const help = 'berth ps --help';
+    const filters = filtersOf(parsed.values('filter'), help);
+    const last = parsed.value('last');
+    const limit = parsed.flag('latest') ? 1 : last === undefined ? undefined : wholeNumber(last, '--last', help);
+    const format = parsed.value('format');
+    const whole = parsed.flag('no-trunc');
+    const size = parsed.flag('size') || (format !== undefined && /\.Size\b/.test(format));
     await withEngine(async (client) => {
-      const listed = await client.json<readonly Listed[]>('GET', '/containers/json', {
-        query: { all: parsed.flag('all') ? 1 : 0, filters: JSON.stringify(filters) },
+      const listed = await client.json<readonly (Listed & ListedContainer)[]>('GET', '/containers/json', {
+        query: { all: parsed.flag('all') ? 1 : 0, limit, size: size ? 1 : undefined, filters: JSON.stringify(filters) },
       });
       if (parsed.flag('json')) printJson(listed);
-      else if (parsed.flag('quiet')) process.stdout.write(listed.map(({ Id }) => `${Id.slice(0, 12)}\n`).join(''));
-      else process.stdout.write(await asTable(client, listed));
+      else if (parsed.flag('quiet'))
+        process.stdout.write(listed.map(({ Id }) => `${whole ? Id : Id.slice(0, 12)}\n`).join(''));
+      else if (format !== undefined)
+        process.stdout.write(
+          formatted(
+            format,
+            listed.map((one) => containerView(one, whole)),
+          ),
+        );
+      else process.stdout.write(await asTable(client, listed, whole));
     });
     return 0;
   },
@@ -45,12 +63,16 @@ export const ps: Command = {
 
 interface Column {
   readonly head: string;
-  readonly cell: (container: Listed) => string;
+  readonly cell: (container: Listed & Pick<ListedContainer, 'SizeRw' | 'SizeRootFs'>) => string;
   /** Left out where no container has anything to say in it. */
   readonly optional?: boolean;
 }
 
-export async function asTable(client: EngineClient, listed: readonly Listed[]): Promise<string> {
+export async function asTable(
+  client: EngineClient,
+  listed: readonly (Listed & Pick<ListedContainer, 'SizeRw' | 'SizeRootFs'>)[],
+  whole = false,
+): Promise<string> {
   const [failures, usage] = await Promise.all([failuresOf(client, listed), usageOfAll(client, listed)]);
   const columns: Column[] = [
     { head: 'NAME', cell: ({ Names }) => ownName(Names) },
@@ -60,7 +82,8 @@ export async function asTable(client: EngineClient, listed: readonly Listed[]): 
     { head: 'MEMORY', cell: ({ Id }) => usage.get(Id)?.memory ?? '', optional: true },
     { head: 'PORTS', cell: ({ Ports }) => portsText(Ports) },
     { head: 'IMAGE', cell: ({ Image }) => Image },
-    { head: 'ID', cell: ({ Id }) => Id.slice(0, 12) },
+    { head: 'SIZE', cell: (one) => (one.SizeRw === undefined ? '' : sizesText(one)), optional: true },
+    { head: 'ID', cell: ({ Id }) => (whole ? Id : Id.slice(0, 12)) },
   ];
   const shown = columns.filter(({ optional, cell }) => !optional || listed.some((one) => cell(one) !== ''));
   return table(

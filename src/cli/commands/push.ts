@@ -21,6 +21,7 @@ export const push: Command = {
   options: {
     'all-tags': { short: '-a', about: 'every tag of the repository' },
     platform: { value: 'OS/ARCH', about: 'only the image for this platform' },
+    'disable-content-trust': { about: 'has no meaning here' },
     quiet: { short: '-q', about: 'only the digests' },
   },
   operands: { least: 1, most: 1 },

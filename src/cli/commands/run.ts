@@ -1,178 +1,216 @@
+import { writeFileSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
 import { EngineError, messageOf } from '../../base/errors.ts';
-import { ResponseError } from '../../client/client.ts';
-import { type Command, type Parsed, UsageError } from '../command.ts';
+import { type EngineClient, ResponseError } from '../../client/client.ts';
+import type { Command, Parsed } from '../command.ts';
+import { UsageError } from '../command.ts';
+import { withAddressHolder } from '../conflicts.ts';
 import { withEngine } from '../connect.ts';
+import { type ContainerInfo, inspectContainer } from '../container-info.ts';
+import { createBody } from '../create-body.ts';
+import { createOptions } from '../create-options.ts';
 import { engineNames } from '../engine-names.ts';
-import { environmentOf } from '../environment.ts';
-import { runInForeground, startFailureCode, startOrRemove } from '../foreground.ts';
+import { runInForeground, StartError, startOrRemove } from '../foreground.ts';
 import { nearest } from '../missing.ts';
 import { pullImage } from '../pull-progress.ts';
-import { paint, plain, printError, printJson } from '../terminal.ts';
+import { outerAddresses, reachOf, reachText } from '../reach.ts';
+import { paint, plain, plainLine, printJson } from '../terminal.ts';
 
-const help = 'berth run --help';
+const unhealthy = { value: 'restart|stop|none', about: 'what is done when it becomes unhealthy (none)' } as const;
 
-/**
- * `berth run`. Its defaults protect, which through the API they may not: ports are published on loopback unless an address
- * is given, an init process reaps, processes are limited, raw sockets and new privileges are withheld.
- */
+const protections =
+  'Published ports are open to this machine only, unless --public or an address is given; a first process reaps\n(--init=false); at most 4096 processes (--pids-limit); no raw sockets (--cap-add NET_RAW); no new privileges\n(--security-opt no-new-privileges=false).';
+
 export const run: Command = {
   usage: 'run [OPTIONS] IMAGE [COMMAND] [ARG...]',
-  about:
-    'Creates a container from an image and starts it. Published ports are open to this machine only, unless --public or an\naddress is given; an init process is added; at most 4096 processes; no raw sockets; no new privileges.',
+  about: `Creates a container from an image and starts it.\n${protections}`,
   options: {
     detach: { short: '-d', about: 'leave it running and print what to do next' },
-    interactive: { short: '-i', about: 'keep stdin open' },
-    tty: { short: '-t', about: 'give it a terminal' },
-    rm: { about: 'remove it when it ends' },
-    name: { value: 'NAME', about: 'its name; one is made up when none is given' },
-    env: { short: '-e', value: 'NAME=VALUE', many: true, about: 'an environment variable' },
-    'env-file': { value: 'FILE', many: true, about: 'environment variables, one a line' },
-    volume: { short: '-v', value: 'SOURCE:TARGET[:ro]', many: true, about: 'a host directory or a volume' },
-    publish: { short: '-p', value: '[ADDRESS:]HOST:PORT', many: true, about: 'a port, reachable from this machine' },
-    public: { about: 'published ports are reachable from everywhere' },
-    workdir: { short: '-w', value: 'DIR', about: 'the working directory' },
-    user: { short: '-u', value: 'USER[:GROUP]', about: 'who runs it' },
-    entrypoint: { value: 'PROGRAM', about: 'instead of the one of the image' },
-    hostname: { short: '-h', value: 'NAME', about: 'its host name' },
-    network: { value: 'MODE', about: 'bridge, host, none, container:NAME, or a network of your own' },
-    memory: { short: '-m', value: 'BYTES', about: 'its memory, as 64m' },
-    cpus: { value: 'N', about: 'how many processors, as 0.5' },
-    label: { short: '-l', value: 'NAME=VALUE', many: true, about: 'a label' },
-    runtime: { value: 'NAME', about: 'crun, runc or another that is configured' },
-    'read-only': { about: 'its file system cannot be written' },
-    privileged: { about: 'no confinement at all' },
-    platform: { value: 'OS/ARCH', about: 'which of the image’s platforms' },
+    ...createOptions,
+    'on-unhealthy': unhealthy,
+    'sig-proxy': { about: 'signals go to its program (true)' },
+    'detach-keys': { value: 'KEYS', about: 'what leaves it running (ctrl-p,ctrl-q)' },
     json: { about: 'with -d: its id, name and ports as JSON' },
   },
   operands: { least: 1, most: Number.POSITIVE_INFINITY },
   passThrough: true,
-  examples: ['berth run -d -p 8080:80 berth/welcome', 'berth run -it --rm debian:12 bash'],
+  examples: [
+    'berth run -d -p 8080:80 berth/welcome',
+    'berth run -it --rm debian:12 bash',
+    'berth run -d --health-cmd "wget -qO- localhost" --on-unhealthy restart web:1',
+  ],
   async run(parsed) {
-    const body = createBody(parsed);
-    const [image] = parsed.operands;
     const detach = parsed.flag('detach');
-    const stdin = parsed.flag('interactive');
-    const tty = parsed.flag('tty');
+    const body = createBody(parsed, { help: 'berth run --help', detach });
     return await withEngine(async (client) => {
-      const create = () =>
-        client.json<{ Id: string }>('POST', '/containers/create', {
-          query: { name: parsed.value('name'), platform: parsed.value('platform') },
-          json: body,
-        });
-      let id: string;
-      try {
-        ({ Id: id } = await create());
-      } catch (error) {
-        if (!(error instanceof ResponseError) || error.status !== 404 || !/no such image/i.test(error.message))
-          throw error;
-        process.stderr.write(`${plain(image!)} is not here: getting it from its registry\n`);
-        await pullImage(client, image!, { platform: parsed.value('platform') }).catch(async (failed: unknown) => {
-          const near = nearest(image!, await engineNames(client, 'images').catch(() => []));
-          if (near === undefined || !(failed instanceof EngineError)) throw failed;
-          throw new EngineError(failed.kind, failed.message, {
-            cause: failed,
-            hint: `did you mean ${near}, which is here?`,
-          });
-        });
-        ({ Id: id } = await create());
-      }
+      const id = await createContainer(client, parsed, body);
       if (detach) {
-        await startOrRemove(client, id);
-        const { Name, NetworkSettings } = await client.json<{
-          Name: string;
-          NetworkSettings: { Ports: Record<string, { HostIp: string; HostPort: string }[] | null> };
-        }>('GET', `/containers/${id}/json`);
-        const name = Name.slice(1);
-        const ports = Object.values(NetworkSettings.Ports).flatMap((bindings) => bindings ?? []);
-        if (parsed.flag('json')) {
-          printJson({ id, name, ports: NetworkSettings.Ports });
-          return 0;
-        }
-        const where = [...new Set(ports.map(({ HostPort }) => `http://localhost:${HostPort}`))].join(' ');
-        process.stdout.write(
-          `${paint('green', '✓')} ${plain(name)}  running${where ? `  ${where}${parsed.flag('public') ? '' : '  (only this machine; --public to open)'}` : ''}\n`,
-        );
-        process.stdout.write(`  logs: berth logs ${plain(name)}   stop: berth stop ${plain(name)}\n`);
+        await startOrRemove(client, id).catch(async (error: unknown) => {
+          throw await withAddressHolder(client, error, addressesOf(body));
+        });
+        await sayStarted(await inspectContainer(client, id), parsed);
         return 0;
       }
-      return await runInForeground(client, id, { stdin, tty, autoRemove: parsed.flag('rm') });
+      const { AttachStdin, AttachStdout, AttachStderr } = body as Readonly<Record<string, boolean>>;
+      return await runInForeground(client, id, {
+        stdin: parsed.flag('interactive') && AttachStdin === true,
+        tty: parsed.flag('tty'),
+        autoRemove: parsed.flag('rm'),
+        outputs: { stdout: AttachStdout === true, stderr: AttachStderr === true },
+        signals: parsed.flag('sig-proxy', true),
+        detachKeys: parsed.value('detach-keys'),
+      }).catch(async (error: unknown) => {
+        throw await withAddressHolder(client, error, addressesOf(body));
+      });
     }).catch((error: unknown) => {
-      printError(messageOf(error), error instanceof EngineError ? error.hint : undefined);
-      return startFailureCode(error);
+      throw new StartError(error);
     });
   },
 };
 
-function createBody(parsed: Parsed): Record<string, unknown> {
-  const [image, ...command] = parsed.operands;
-  const stdin = parsed.flag('interactive');
-  const detach = parsed.flag('detach');
-  const published = publishedPorts(parsed.values('publish'), parsed.flag('public') ? '' : '127.0.0.1');
-  const privileged = parsed.flag('privileged');
-  const entrypoint = parsed.value('entrypoint');
+export const create: Command = {
+  usage: 'create [OPTIONS] IMAGE [COMMAND] [ARG...]',
+  about: `Creates a container from an image, to be started later; prints its id.\n${protections}`,
+  options: { ...createOptions, 'on-unhealthy': unhealthy, json: { about: 'its id as JSON' } },
+  operands: { least: 1, most: Number.POSITIVE_INFINITY },
+  passThrough: true,
+  async run(parsed) {
+    const body = createBody(parsed, { help: 'berth create --help', detach: false });
+    const id = await withEngine((client) => createContainer(client, parsed, body));
+    if (parsed.flag('json')) printJson({ id });
+    else process.stdout.write(`${id}\n`);
+    return 0;
+  },
+};
+
+/** Its ID. The image is fetched where it is not here, or as `--pull` says. */
+async function createContainer(
+  client: EngineClient,
+  parsed: Parsed,
+  body: Readonly<Record<string, unknown>>,
+): Promise<string> {
+  const image = parsed.operands[0]!;
+  const pull = parsed.value('pull') ?? 'missing';
+  if (!['always', 'missing', 'never'].includes(pull))
+    throw new UsageError(`--pull ${pull}: expected always, missing or never`, 'berth run --help');
+  const cidfile = parsed.value('cidfile');
+  if (cidfile !== undefined) claim(cidfile);
+  const platform = parsed.value('platform');
+  const quiet = parsed.flag('quiet');
+  if (pull === 'always') await pullImage(client, image, { platform, quiet });
+  const make = async () => {
+    const json = await onLoopback(client, image, parsed, body);
+    const query = { name: parsed.value('name'), platform };
+    return await client.json<{ Id: string; Warnings: readonly string[] | null }>('POST', '/containers/create', {
+      query,
+      json,
+    });
+  };
+  let made: Awaited<ReturnType<typeof make>>;
+  try {
+    made = await make();
+  } catch (error) {
+    if (pull !== 'missing' || !isMissingImage(error)) throw error;
+    if (!quiet) process.stderr.write(`${plain(image)} is not here: getting it from its registry\n`);
+    await pullImage(client, image, { platform, quiet }).catch(async (failed: unknown) => {
+      const near = nearest(image, await engineNames(client, 'images').catch(() => []));
+      if (near === undefined || !(failed instanceof EngineError)) throw failed;
+      throw new EngineError(failed.kind, failed.message, {
+        cause: failed,
+        hint: `did you mean ${near}, which is here?`,
+      });
+    });
+    made = await make();
+  }
+  for (const warning of made.Warnings ?? [])
+    process.stderr.write(`${paint('yellow', 'warning:', process.stderr)} ${plain(warning)}\n`);
+  if (cidfile !== undefined) writeFileSync(cidfile, made.Id);
+  return made.Id;
+}
+
+/** Those that were asked for in its networks. */
+function addressesOf(body: Readonly<Record<string, unknown>>): readonly string[] {
+  const { EndpointsConfig } = body['NetworkingConfig'] as NetworkingFields;
+  return Object.values(EndpointsConfig).flatMap(({ IPAMConfig }) =>
+    [IPAMConfig?.IPv4Address, IPAMConfig?.IPv6Address].filter((address) => address !== undefined),
+  );
+}
+
+interface NetworkingFields {
+  readonly EndpointsConfig: Readonly<
+    Record<string, { readonly IPAMConfig?: { readonly IPv4Address?: string; readonly IPv6Address?: string } }>
+  >;
+}
+
+const isMissingImage = (error: unknown) =>
+  error instanceof ResponseError && error.status === 404 && /no such image/i.test(error.message);
+
+/** The file of `--cidfile` must be new. */
+function claim(path: string): void {
+  try {
+    writeFileSync(path, '', { flag: 'wx', mode: 0o644 });
+  } catch (error) {
+    throw new UsageError(`--cidfile ${path} cannot be made: ${messageOf(error)}`, 'name a file that is not there');
+  }
+}
+
+/** With -P and without --public, each port that is exposed is published on loopback, at a free port. */
+async function onLoopback(
+  client: EngineClient,
+  image: string,
+  parsed: Parsed,
+  body: Readonly<Record<string, unknown>>,
+): Promise<Readonly<Record<string, unknown>>> {
+  if (!parsed.flag('publish-all') || parsed.flag('public')) return body;
+  const { Config } = await client.json<{ Config: { ExposedPorts?: Record<string, unknown> } | null }>(
+    'GET',
+    `/images/${image}/json`,
+  );
+  const { ExposedPorts, HostConfig } = body as {
+    ExposedPorts?: Record<string, unknown>;
+    HostConfig: { PortBindings: Record<string, unknown> };
+  };
+  const free = Object.keys({ ...Config?.ExposedPorts, ...ExposedPorts })
+    .filter((port) => !(port in HostConfig.PortBindings))
+    .map((port) => [port, [{ HostIp: '127.0.0.1', HostPort: '' }]] as const);
   return {
-    Image: image,
-    ...(command.length > 0 ? { Cmd: command } : {}),
-    ...(entrypoint === undefined ? {} : { Entrypoint: [entrypoint] }),
-    Env: environmentOf(parsed, help),
-    Tty: parsed.flag('tty'),
-    OpenStdin: stdin,
-    StdinOnce: stdin && !detach,
-    AttachStdin: stdin && !detach,
-    AttachStdout: !detach,
-    AttachStderr: !detach,
-    WorkingDir: parsed.value('workdir') ?? '',
-    User: parsed.value('user') ?? '',
-    Hostname: parsed.value('hostname') ?? '',
-    Labels: Object.fromEntries(parsed.values('label').map((entry) => splitOnce(entry, '='))),
-    ExposedPorts: Object.fromEntries(Object.keys(published).map((port) => [port, {}])),
+    ...body,
+    ExposedPorts: { ...Config?.ExposedPorts, ...ExposedPorts },
     HostConfig: {
-      Binds: parsed.values('volume'),
-      PortBindings: published,
-      AutoRemove: parsed.flag('rm'),
-      NetworkMode: parsed.value('network') ?? 'bridge',
-      Memory: bytesOf(parsed.value('memory')),
-      NanoCpus: cpusOf(parsed.value('cpus')),
-      ReadonlyRootfs: parsed.flag('read-only'),
-      Runtime: parsed.value('runtime') ?? '',
-      Privileged: privileged,
-      Init: true,
-      PidsLimit: 4096,
-      ...(privileged ? {} : { CapDrop: ['NET_RAW'], SecurityOpt: ['no-new-privileges'] }),
+      ...HostConfig,
+      PublishAllPorts: false,
+      PortBindings: { ...HostConfig.PortBindings, ...Object.fromEntries(free) },
     },
   };
 }
 
-/** `[ADDRESS:]HOST:PORT[/PROTOCOL]` or `PORT`; without an address `fallback` is taken. */
-export function publishedPorts(
-  texts: readonly string[],
-  fallback: string,
-): Record<string, { HostIp: string; HostPort: string }[]> {
-  const ports: Record<string, { HostIp: string; HostPort: string }[]> = {};
-  for (const text of texts) {
-    const match = /^(?:(?:(\[[0-9a-fA-F:.]+\]|[0-9.]+):)?(\d*):)?(\d+)(?:\/(tcp|udp|sctp))?$/.exec(text);
-    if (!match) throw new UsageError(`-p ${text}: expected [ADDRESS:]HOST:PORT[/PROTOCOL]`, help);
-    const [, address, host = '', port, protocol = 'tcp'] = match;
-    const bindings = (ports[`${port}/${protocol}`] ??= []);
-    bindings.push({ HostIp: address?.replace(/[[\]]/g, '') ?? fallback, HostPort: host });
+/** What runs now, where it answers and to whom, and what may be done next. */
+async function sayStarted({ Id, Name, NetworkSettings, State }: ContainerInfo, parsed: Parsed): Promise<void> {
+  const name = plain(Name.slice(1));
+  if (parsed.flag('json')) {
+    printJson({ id: Id, name, ports: NetworkSettings.Ports });
+    return;
   }
-  return ports;
-}
-
-function splitOnce(text: string, separator: string): readonly [string, string] {
-  const at = text.indexOf(separator);
-  return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
-}
-
-export function bytesOf(text: string | undefined, flag = '--memory'): number {
-  if (text === undefined) return 0;
-  const match = /^(\d+(?:\.\d+)?)([bkmgt]?)b?$/i.exec(text);
-  if (!match) throw new UsageError(`${flag} ${text}: expected a size as 64m or 1g`, help);
-  return Math.round(Number(match[1]) * 1024 ** Math.max(0, 'bkmgt'.indexOf(match[2]!.toLowerCase() || 'b')));
-}
-
-export function cpusOf(text: string | undefined): number {
-  const cpus = Number(text ?? 0);
-  if (Number.isNaN(cpus) || cpus < 0) throw new UsageError(`--cpus ${text}: expected a number as 0.5 or 2`, help);
-  return Math.round(cpus * 1e9);
+  const lines = [
+    `${paint('green', '✓')} ${name}  ${State.Running ? 'running' : `ended already, exit code ${State.ExitCode}`}`,
+  ];
+  const host = outerAddresses(networkInterfaces(), '');
+  for (const [inside, bindings] of Object.entries(NetworkSettings.Ports)) {
+    const [port, protocol] = inside.split('/');
+    for (const group of Map.groupBy(bindings ?? [], ({ HostPort }) => HostPort).values()) {
+      const addresses = group.map(({ HostIp }) => HostIp);
+      const reach = reachText(reachOf(addresses, host));
+      const any = addresses.some((address) => ['0.0.0.0', '127.0.0.1', '::', '::1'].includes(address));
+      const at = any ? 'localhost' : addresses[0]!.includes(':') ? `[${addresses[0]}]` : addresses[0];
+      const where =
+        protocol === 'tcp' ? `http://${at}:${group[0]!.HostPort}` : `${protocol} ${at}:${group[0]!.HostPort}`;
+      lines.push(`  ${where}  → ${port}  open to ${plainLine(reach)}`);
+    }
+  }
+  const local = Object.values(NetworkSettings.Ports).some((bindings) =>
+    bindings?.every(({ HostIp }) => HostIp === '127.0.0.1'),
+  );
+  if (local) lines.push('  (--public opens ports to others)');
+  lines.push(State.Running ? `  logs: berth logs ${name}   stop: berth stop ${name}` : `  why: berth why ${name}`);
+  process.stdout.write(`${lines.join('\n')}\n`);
 }

@@ -1,8 +1,11 @@
 import { EngineError } from '../../base/errors.ts';
 import { type Command, UsageError } from '../command.ts';
 import { withEngine } from '../connect.ts';
+import { formatOption, formatted, formattedOne } from '../format.ts';
+import { historyView } from '../list-views.ts';
 import { filtersOf } from '../pairs.ts';
 import { humanBytes, jsonText, paint, plain, plainLine, printJson, table } from '../terminal.ts';
+import { platformJson } from '../values.ts';
 import { clock, span } from '../words.ts';
 import { shortened } from './images.ts';
 
@@ -22,10 +25,12 @@ export const history: Command = {
     'no-trunc': { about: 'has no meaning here: nothing is cut' },
     platform: { value: 'OS/ARCH', about: 'which of the image’s platforms' },
     quiet: { short: '-q', about: 'only the ids' },
+    format: formatOption,
     json: { about: 'what the engine says, as JSON' },
   },
   operands: { least: 1, most: 1 },
   async run(parsed) {
+    const format = parsed.value('format');
     const steps = await withEngine((client) =>
       client.json<readonly Layer[]>('GET', `/images/${parsed.operands[0]!}/history`, {
         query: { platform: platformJson(parsed.value('platform')) },
@@ -35,6 +40,7 @@ export const history: Command = {
     if (parsed.flag('json')) printJson(steps);
     else if (parsed.flag('quiet'))
       process.stdout.write(steps.map(({ Id }) => `${Id.startsWith('sha256:') ? shortened(Id) : Id}\n`).join(''));
+    else if (format !== undefined) process.stdout.write(formatted(format, steps.map(historyView)));
     else
       process.stdout.write(
         table(
@@ -49,13 +55,6 @@ export const history: Command = {
     return 0;
   },
 };
-
-/** `linux/arm64/v8` as the API has it. */
-export function platformJson(text: string | undefined): string | undefined {
-  if (text === undefined) return undefined;
-  const [os = '', architecture = '', variant] = text.split('/');
-  return JSON.stringify({ os, architecture, ...(variant && { variant }) });
-}
 
 interface Event {
   readonly Type: string;
@@ -75,16 +74,22 @@ export const events: Command = {
       ...{ short: '-f', value: 'NAME=VALUE', many: true },
       about: 'only those that match: container, image, event, type, label, network, volume',
     },
+    format: { value: 'TEMPLATE', about: "a Go template of the event, as '{{.Actor.Attributes.name}}', or json" },
     json: { about: 'an object a line, as the engine says it' },
   },
   operands: { least: 0, most: 0 },
   examples: ['berth events --since 1h --until 0s', 'berth events -f container=web -f event=die'],
   async run(parsed) {
     const filters = JSON.stringify(filtersOf(parsed.values('filter'), 'berth events --help'));
+    const format = parsed.value('format');
     const query = { filters, since: parsed.value('since'), until: parsed.value('until') };
     await withEngine(async (client) => {
       for await (const event of client.stream<Event>('GET', '/events', { query }))
-        process.stdout.write(`${parsed.flag('json') ? jsonText(event) : eventLine(event)}\n`);
+        process.stdout.write(
+          format !== undefined
+            ? formattedOne(format, event)
+            : `${parsed.flag('json') ? jsonText(event) : eventLine(event)}\n`,
+        );
     });
     return 0;
   },
@@ -132,10 +137,18 @@ interface Info {
 export const info: Command = {
   usage: 'info [OPTIONS]',
   about: 'Shows what the engine says of itself and of this machine. `berth doctor` says what is wrong with it.',
-  options: { json: { about: 'what the engine says, as JSON' } },
+  options: {
+    format: { short: '-f', value: 'TEMPLATE', about: "a Go template of what the engine says, as '{{.NCPU}}', or json" },
+    json: { about: 'what the engine says, as JSON' },
+  },
   operands: { least: 0, most: 0 },
   async run(parsed) {
+    const format = parsed.value('format');
     const found = await withEngine((client) => client.json<Info>('GET', '/info'));
+    if (format !== undefined) {
+      process.stdout.write(formattedOne(format, found));
+      return 0;
+    }
     if (parsed.flag('json')) {
       printJson(found);
       return 0;

@@ -1,7 +1,8 @@
 import { type Command, type Parsed, UsageError } from '../command.ts';
 import { withEngine } from '../connect.ts';
-import { paint, plain } from '../terminal.ts';
-import { bytesOf, cpusOf } from './run.ts';
+import { createOptions } from '../create-options.ts';
+import { paint, plain, printJson } from '../terminal.ts';
+import { bytesOf, cpusOf, policyOf, wholeNumber } from '../values.ts';
 
 const help = 'berth update --help';
 
@@ -10,17 +11,28 @@ export const update: Command = {
   about:
     'Changes limits and the restart policy of containers: of those that run at once, of the others at their next start.',
   options: {
-    memory: { short: '-m', value: 'SIZE', about: 'most memory: 64m, 1g' },
-    'memory-swap': { value: 'SIZE', about: 'most memory and swap together; -1: no limit' },
-    cpus: { value: 'NUMBER', about: 'how many processors: 0.5, 2' },
-    'cpuset-cpus': { value: 'LIST', about: 'which processors: 0-2,4' },
+    memory: createOptions.memory,
+    'memory-swap': createOptions['memory-swap'],
+    'memory-reservation': createOptions['memory-reservation'],
+    'kernel-memory': createOptions['kernel-memory'],
+    cpus: createOptions.cpus,
+    'cpu-shares': createOptions['cpu-shares'],
+    'cpu-period': createOptions['cpu-period'],
+    'cpu-quota': createOptions['cpu-quota'],
+    'cpu-rt-period': createOptions['cpu-rt-period'],
+    'cpu-rt-runtime': createOptions['cpu-rt-runtime'],
+    'cpuset-cpus': createOptions['cpuset-cpus'],
+    'cpuset-mems': createOptions['cpuset-mems'],
+    'blkio-weight': createOptions['blkio-weight'],
     'pids-limit': { value: 'NUMBER', about: 'most processes; -1: no limit' },
-    restart: { value: 'POLICY', about: 'no, always, unless-stopped, on-failure[:TIMES]' },
+    restart: createOptions.restart,
+    json: { about: 'what became of each, as JSON' },
   },
   operands: { least: 1, most: Number.POSITIVE_INFINITY },
   examples: ['berth update -m 512m web', 'berth update --restart unless-stopped web db'],
   async run(parsed) {
     const body = updateBody(parsed);
+    const done: { container: string; warnings: readonly string[] }[] = [];
     await withEngine(async (client) => {
       for (const container of parsed.operands) {
         const { Warnings } = await client.json<{ Warnings: readonly string[] | null }>(
@@ -30,40 +42,39 @@ export const update: Command = {
         );
         for (const warning of Warnings ?? [])
           process.stderr.write(`${paint('yellow', 'warning:', process.stderr)} ${plain(warning)}\n`);
-        process.stdout.write(`${plain(container)}\n`);
+        if (parsed.flag('json')) done.push({ container, warnings: Warnings ?? [] });
+        else process.stdout.write(`${plain(container)}\n`);
       }
     });
+    if (parsed.flag('json')) printJson(done);
     return 0;
   },
 };
 
 function updateBody(parsed: Parsed): Record<string, unknown> {
-  const swap = parsed.value('memory-swap');
-  const memory = parsed.value('memory');
-  const pids = parsed.value('pids-limit');
-  const restart = parsed.value('restart');
-  const cpus = parsed.value('cpus');
-  const cpuset = parsed.value('cpuset-cpus');
-  const body = {
-    ...(memory !== undefined && { Memory: bytesOf(memory) }),
-    ...(swap !== undefined && { MemorySwap: swap === '-1' ? -1 : bytesOf(swap, '--memory-swap') }),
-    ...(cpus !== undefined && { NanoCpus: cpusOf(cpus) }),
-    ...(cpuset !== undefined && { CpusetCpus: cpuset }),
-    ...(pids !== undefined && { PidsLimit: wholeNumber(pids) }),
-    ...(restart !== undefined && { RestartPolicy: policyOf(restart) }),
+  const read = <T>(name: string, as: (text: string, option: string, help: string) => T) => {
+    const text = parsed.value(name);
+    return text === undefined ? undefined : as(text, `--${name}`, help);
   };
+  const swap = (text: string, option: string) => (text === '-1' ? -1 : bytesOf(text, option, help));
+  const fields = {
+    Memory: read('memory', bytesOf),
+    MemorySwap: read('memory-swap', swap),
+    MemoryReservation: read('memory-reservation', bytesOf),
+    NanoCpus: read('cpus', cpusOf),
+    CpuShares: read('cpu-shares', wholeNumber),
+    CpuPeriod: read('cpu-period', wholeNumber),
+    CpuQuota: read('cpu-quota', wholeNumber),
+    CpuRealtimePeriod: read('cpu-rt-period', wholeNumber),
+    CpuRealtimeRuntime: read('cpu-rt-runtime', wholeNumber),
+    CpusetCpus: parsed.value('cpuset-cpus'),
+    CpusetMems: parsed.value('cpuset-mems'),
+    BlkioWeight: read('blkio-weight', wholeNumber),
+    PidsLimit: read('pids-limit', wholeNumber),
+    RestartPolicy: read('restart', policyOf),
+  };
+  const body = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
   if (Object.keys(body).length === 0)
     throw new UsageError('nothing to change was named', 'berth update --memory 512m CONTAINER');
   return body;
-}
-
-function wholeNumber(text: string): number {
-  if (!/^(-1|\d{1,9})$/.test(text)) throw new UsageError(`--pids-limit ${text}: expected a number, or -1`, help);
-  return Number(text);
-}
-
-/** `on-failure:3`. What is no policy the engine says. */
-export function policyOf(text: string): { readonly Name: string; readonly MaximumRetryCount: number } {
-  const [, name = text, times = '0'] = /^([^:]+)(?::(\d{1,9}))?$/.exec(text) ?? [];
-  return { Name: name, MaximumRetryCount: Number(times) };
 }

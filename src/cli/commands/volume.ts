@@ -1,6 +1,8 @@
 import { messageOf } from '../../base/errors.ts';
 import type { Command } from '../command.ts';
 import { withEngine } from '../connect.ts';
+import { formatOption, formatted } from '../format.ts';
+import { volumeView } from '../list-views.ts';
 import { filtersOf, pairsOf, splitOnce } from '../pairs.ts';
 import { plain, printError, printJson, table } from '../terminal.ts';
 
@@ -20,16 +22,19 @@ export const ls: Command = {
       about: 'only those that match: dangling, name, label, driver',
     },
     quiet: { short: '-q', about: 'only the names' },
+    format: formatOption,
     json: { about: 'what the engine says, as JSON' },
   },
   operands: { least: 0, most: 0 },
   async run(parsed) {
     const filters = JSON.stringify(filtersOf(parsed.values('filter'), 'berth volume ls --help'));
+    const format = parsed.value('format');
     const { Volumes } = await withEngine((client) =>
       client.json<{ Volumes: readonly Listed[] }>('GET', '/volumes', { query: { filters } }),
     );
     if (parsed.flag('json')) printJson(Volumes);
     else if (parsed.flag('quiet')) process.stdout.write(Volumes.map(({ Name }) => `${plain(Name)}\n`).join(''));
+    else if (format !== undefined) process.stdout.write(formatted(format, Volumes.map(volumeView)));
     else
       process.stdout.write(
         table(
