@@ -9,7 +9,7 @@ export function adviceFor(container: ContainerInfo, ending: Ending): string[] {
   const again = `berth inspect --as run ${name}   (its command line, to change and run again)`;
   switch (State.Status) {
     case 'paused':
-      return [`docker unpause ${name}`];
+      return [`berth unpause ${name}`];
     case 'running':
       return State.Health?.Status === 'unhealthy'
         ? [`berth logs -n 50 ${name}`, `berth exec ${name} COMMAND   (the check's own, to see what it says)`]
@@ -25,6 +25,8 @@ export function adviceFor(container: ContainerInfo, ending: Ending): string[] {
       ? [`give it more: ${again}`, 'or make its program use less, as with a smaller heap or fewer workers', ...tries]
       : ['free memory on this machine, or give its containers limits (berth run --memory)', ...tries];
   }
+  if (ending.by === 'health')
+    return [`berth logs -n 50 ${name}`, ...(ending.action === 'stop' ? [`berth start ${name}`] : []), again];
   if (ending.by === 'client') {
     const ignored = ending.how === 'stop' && ending.sent.length > 1 && signalOf(State.ExitCode) === 9;
     return [

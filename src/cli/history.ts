@@ -38,6 +38,8 @@ export type Ending =
   | { readonly by: 'start'; readonly error: string }
   /** Through the API. */
   | { readonly by: 'client'; readonly how: 'stop' | 'kill'; readonly sent: readonly Sent[] }
+  /** The engine, because it was unhealthy (`--on-unhealthy`). */
+  | { readonly by: 'health'; readonly action: string; readonly sent: readonly Sent[] }
   /** A signal that did not come through the API, or from which the engine's memory does not reach. */
   | { readonly by: 'signal'; readonly signal: number; readonly remembered: boolean }
   | { readonly by: 'itself' };
@@ -56,6 +58,11 @@ export function endingOf(state: ContainerState, events: readonly PastEvent[]): E
     .slice(begin + 1, Math.max(end, 0))
     .filter(({ Action }) => Action === 'kill')
     .map((event) => ({ signal: Number(event.Actor.Attributes['signal']), at: milliseconds(event) }));
+  const action = events
+    .slice(begin + 1, Math.max(end, 0))
+    .findLast(({ Action }) => Action.startsWith('health_action: '))
+    ?.Action.slice('health_action: '.length);
+  if (action !== undefined) return { by: 'health', action, sent };
   const signal = signalOf(state.ExitCode);
   const last = sent.at(-1);
   const stopped = events.slice(end + 1).some(({ Action }) => Action === 'stop');

@@ -33,6 +33,7 @@ function story(changes: Partial<ContainerState>, events: readonly PastEvent[], h
     Path: 'server',
     Args: ['--port', '80'],
     RestartCount: 0,
+    Config: { Labels: {} },
     State: state(changes),
     HostConfig: { Memory: 0, MemorySwap: 0, RestartPolicy: { Name: 'no', MaximumRetryCount: 0 }, ...host },
     ...more,
@@ -138,4 +139,19 @@ test('one that runs: since when, health, restarts and what it uses', () => {
   assert.equal(fact('health'), 'unhealthy, failed 3 times in a row');
   assert.equal(fact('last check'), 'exit code 1: refused');
   assert.match(advice[0]!, /berth logs/);
+});
+
+test('what the engine ended because it was unhealthy is told so, with what its label says', () => {
+  const events = [
+    event('start', 0),
+    event('health_status: unhealthy', 50),
+    event('health_action: restart', 50),
+    event('kill', 50, { signal: '15' }),
+    event('die', 60, { exitCode: '143' }),
+  ];
+  const more = { Config: { Labels: { 'berth.on-unhealthy': 'restart' } } };
+  const told = story({ Status: 'restarting', Running: true, ExitCode: 143 }, events, {}, more);
+  assert.match(told.headline, /ended because it was unhealthy, exit code 143/);
+  assert.match(told.fact('ended by'), /^the engine: it was unhealthy, and on that stands restart: SIGTERM at /);
+  assert.match(told.fact('restarts'), /^never \(policy no\), restart when it is unhealthy/);
 });

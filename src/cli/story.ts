@@ -1,3 +1,4 @@
+import { onUnhealthyLabel } from '../protocol/own-labels.ts';
 import { adviceFor } from './advice.ts';
 import type { ContainerInfo } from './container-info.ts';
 import { type Ending, endingOf, milliseconds, type PastEvent, pastExits } from './history.ts';
@@ -28,8 +29,8 @@ export interface Story {
 }
 
 const shownEvents = 12;
-/** They say nothing of why. */
-const dull = /^(attach|detach|resize|top)$/;
+/** They say nothing of why; a health check is an exec of every few seconds. */
+const dull = /^(?:attach|detach|resize|top|exec_die|exec_detach|exec_(?:create|start): .*)$/s;
 
 export function tell({ container, events, log, memory, now }: StoryFacts): Story {
   const name = container.Name.slice(1);
@@ -81,7 +82,10 @@ function shown(events: readonly PastEvent[]): Story['events'] {
   return events
     .filter(({ Action }) => !dull.test(Action))
     .slice(-shownEvents)
-    .map((event) => ({ at: new Date(milliseconds(event)).toISOString(), what: eventWords(event) }));
+    .map((event, index, all) => ({
+      at: new Date(milliseconds(event)).toISOString(),
+      what: eventWords(event, byEngine(all.slice(0, index))),
+    }));
 }
 
 type Fact = readonly [label: string, text: string];
@@ -119,6 +123,8 @@ function cause(code: number, ending: Ending): string {
       return `out of memory, exit code ${code}`;
     case 'client':
       return `${ending.how === 'stop' ? 'stopped' : 'killed'} by a client, exit code ${code}`;
+    case 'health':
+      return `ended because it was unhealthy, exit code ${code}`;
     case 'start':
       return 'it could not be started';
     default: {
@@ -158,6 +164,13 @@ function endFacts({ State, HostConfig }: ContainerInfo, ending: Ending, events: 
         ],
       ];
     }
+    case 'health':
+      return [
+        [
+          'ended by',
+          `the engine: it was unhealthy, and on that stands ${ending.action}: ${ending.sent.map(({ signal, at }) => `${signalName(signal)} at ${clock(at)}`).join(', then ')}`,
+        ],
+      ];
     case 'signal':
       return [
         [
@@ -203,6 +216,8 @@ function restartFact(container: ContainerInfo, ending: Ending, now: number): Fac
   const words = [
     policy === 'no' || policy === '' ? 'never (policy no)' : `policy ${policy}${most > 0 ? `:${most}` : ''}`,
   ];
+  const unhealthy = container.Config.Labels[onUnhealthyLabel];
+  if (unhealthy !== undefined && unhealthy !== 'none') words.push(`${unhealthy} when it is unhealthy`);
   if (RestartCount > 0) words.push(`restarted ${count(RestartCount, 'time')}${most > 0 ? ` of ${most}` : ''}`);
   if (State.Status === 'restarting') words.push(nextAttempt(container, now));
   else if (policy !== 'no' && policy !== '' && State.Status === 'exited') {
@@ -258,13 +273,20 @@ function pastFacts({ State }: ContainerInfo, events: readonly PastEvent[]): Fact
   ];
 }
 
-function eventWords({ Action, Actor: { Attributes } }: PastEvent): string {
+/** Whether what is sent now comes from the engine, which ends it because it is unhealthy. */
+function byEngine(before: readonly PastEvent[]): boolean {
+  const last = before.findLast(({ Action }) => Action.startsWith('health_action: ') || Action === 'start');
+  return last !== undefined && last.Action !== 'start';
+}
+
+function eventWords({ Action, Actor: { Attributes } }: PastEvent, byHealth: boolean): string {
+  if (Action.startsWith('health_action: ')) return `unhealthy, so: ${Action.slice('health_action: '.length)}`;
   if (Action === 'die')
     return `ended, exit code ${Attributes['exitCode']}${Attributes['execDuration'] ? ` after ${count(Number(Attributes['execDuration']), 'second')}` : ''}`;
-  if (Action === 'kill') return `a client sent ${signalName(Number(Attributes['signal']))}`;
+  if (Action === 'kill')
+    return `${byHealth ? 'the engine' : 'a client'} sent ${signalName(Number(Attributes['signal']))}`;
   if (Action === 'destroy') return 'removed';
   if (Action === 'oom') return 'out of memory';
   if (Action === 'rename') return `renamed from ${Attributes['oldName'] ?? '?'}`;
-  if (Action === 'exec_die') return `exec ended, exit code ${Attributes['exitCode']}`;
   return Action;
 }

@@ -132,6 +132,7 @@ function restartDelay(
   const { RestartPolicy: policy } = container.hostConfig;
   if (container.own.stoppedByUser || room.removing.has(container.id)) return undefined;
   const again =
+    container.own.restartUnhealthy === true ||
     policy.Name === 'always' ||
     policy.Name === 'unless-stopped' ||
     (policy.Name === 'on-failure' &&

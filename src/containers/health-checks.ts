@@ -1,5 +1,6 @@
 import { Semaphore } from '../base/async.ts';
 import { type HealthTiming, healthAfter, probeCommand, timingOf, untilNextProbe } from './health.ts';
+import { endUnhealthy, unhealthyAction } from './on-unhealthy.ts';
 import { probe } from './probe.ts';
 import { type Room, recordKind } from './room.ts';
 import { now } from './time.ts';
@@ -21,6 +22,7 @@ interface Watch {
 export class HealthChecks {
   readonly #room: Room;
   readonly #watches = new Map<string, Watch>();
+  readonly #ending = new Set<string>();
   /** Probes that are being started: many that are due at once do not stand before a `docker start`. */
   readonly #starts = new Semaphore(2);
 
@@ -85,6 +87,17 @@ export class HealthChecks {
     );
   }
 
+  /** One at a time: the next probe comes while it is being stopped. */
+  async #end(id: string, action: 'restart' | 'stop'): Promise<void> {
+    if (this.#ending.has(id)) return;
+    this.#ending.add(id);
+    try {
+      await endUnhealthy(this.#room, id, action);
+    } finally {
+      this.#ending.delete(id);
+    }
+  }
+
   async #ask(id: string, watch: Watch, stop: AbortSignal): Promise<void> {
     const room = this.#room;
     const container = room.store.byId(id);
@@ -113,6 +126,9 @@ export class HealthChecks {
       if (changed || health.failingStreak !== before.failingStreak)
         room.writeSoon({ kind: recordKind, key: id, value: after });
       if (changed) room.emit(after, `health_status: ${health.status}`);
+      // Not only when it changes: an engine that was killed before it acted finds it so.
+      const action = unhealthyAction(after);
+      if (action) room.inBackground('an unhealthy container could not be ended', id, this.#end(id, action));
     }
     // The next one only when this one is gone: those that cannot be ended must not pile up.
     await found.gone;

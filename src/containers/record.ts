@@ -8,6 +8,8 @@ export interface ContainerRecord extends Container {
     readonly mounts: readonly HeldMount[];
     /** The user stopped or killed it: no restart policy brings it back before a start. */
     readonly stoppedByUser: boolean;
+    /** It became unhealthy and is to be started again when it has ended. */
+    readonly restartUnhealthy?: boolean;
     /** Paused for a commit: an engine that finds it so after a crash lets it go on. */
     readonly pausedForCommit?: boolean;
     /** The path of the network namespace that was opened for it at its last start; '' none. */

@@ -187,13 +187,17 @@ async function clearBundle(room: Room, id: string): Promise<void> {
   await removeBundle(room, id);
 }
 
-/** `always` comes back at a start of the engine even when it was stopped by hand, `unless-stopped` not. */
+/**
+ * `always` comes back at a start of the engine even when it was stopped by hand, `unless-stopped` not; and what was ended
+ * because it was unhealthy, when the engine was killed before it started it again.
+ */
 function restartAsAsked(room: Room, ran: ReadonlySet<string>): void {
   for (const { id, hostConfig, own, state } of room.store.list()) {
     if (room.live.has(id) || state.startedAt === never) continue;
     const { Name, MaximumRetryCount } = hostConfig.RestartPolicy;
     const wanted =
       Name === 'always' ||
+      (own.restartUnhealthy === true && !own.stoppedByUser) ||
       (Name === 'unless-stopped' && !own.stoppedByUser) ||
       (Name === 'on-failure' && ran.has(id) && state.exitCode !== 0 && !own.stoppedByUser && MaximumRetryCount >= 0);
     if (!wanted) continue;

@@ -41,7 +41,7 @@ export function start(room: Room, name: string): Promise<void> {
     if (isRunning(container)) throw new EngineError('not-modified', `container ${container.name} is already running`);
     if (room.removing.has(id) || container.state.status === 'dead')
       throw new EngineError('conflict', 'container is marked for removal and cannot be started');
-    room.update(id, { own: { stoppedByUser: false }, restartCount: 0 }, { save: false });
+    room.update(id, { own: { stoppedByUser: false, restartUnhealthy: false }, restartCount: 0 }, { save: false });
     await startNow(room, room.store.get(id));
   });
 }
@@ -59,7 +59,8 @@ export async function startNow(room: Room, container: ContainerRecord): Promise<
     const { pid, startedAt } = task;
     const health = healthAtStart(container.config, container.state.health);
     const state = { status: 'running', pid, exitCode: 0, error: '', oomKilled: false, startedAt, health } as const;
-    const running = room.update(id, { state }, { save: false })!;
+    const own = container.own.restartUnhealthy ? { own: { restartUnhealthy: false } } : {};
+    const running = room.update(id, { state, ...own }, { save: false })!;
     // Soon: the intent is stored, and the monitor proves the rest. Only a reboot must find it.
     room.writeSoon({ kind: recordKind, key: id, value: running });
     supervise(room, running, task);

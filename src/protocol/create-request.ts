@@ -2,6 +2,7 @@ import { EngineError } from '../base/errors.ts';
 import type { ContainerConfig, CreateRequest, EndpointSettings, HostConfig, MountSpec } from './container.ts';
 import { checkConfig, checkHostConfig, checkNetworkMode } from './create-checks.ts';
 import { type CreateFields, createFields, type HostConfigFields, refuseNul } from './create-fields.ts';
+import { checkOwnLabels } from './own-labels.ts';
 import { formatPort, parsePorts } from './ports.ts';
 import type { ApiVersion } from './version.ts';
 
@@ -51,6 +52,7 @@ export function readCreateRequest(body: unknown, version: ApiVersion, defaults: 
   checkConfig(config);
   checkHostConfig(hostConfig, version);
   checkNetworkMode(config, hostConfig);
+  checkOwnLabels(config.Labels, { autoRemove: hostConfig.AutoRemove });
   const endpoints = readEndpoints(fields, hostConfig.NetworkMode, version);
   return { config, hostConfig, endpoints };
 }

@@ -181,8 +181,11 @@ describe('the berth command with an engine', () => {
     assert.match(berth(env, ['import', '-c', 'RUN x', rootfs]).stderr, /RUN is not a valid change command/);
     assert.equal(berth(env, ['import', rootfs]).status, 0);
     const kept = berth(env, ['image', 'prune', '-f', '--filter', 'label=nosuch']);
-    assert.deepEqual([kept.status, kept.stdout], [0, 'freed 0 B\n']);
-    assert.match(berth(env, ['image', 'prune', '-f']).stdout, /^removed image sha256:[0-9a-f]{64}\nfreed \S+ B\n$/);
+    assert.deepEqual([kept.status, kept.stdout], [0, 'nothing is to be removed\n']);
+    assert.match(
+      berth(env, ['image', 'prune', '-f']).stdout,
+      /^image +\S+ +\S+ k?B [^]*\nremoved image sha256:[0-9a-f]{64}\nfreed \S+ k?B\n$/m,
+    );
     assert.match(berth(env, ['image', 'ls']).stdout, /^mine:1 /m);
     assert.equal(berth(env, ['rmi', 'mine:1', 'saved:1']).status, 0);
   });
@@ -282,7 +285,10 @@ describe('the berth command with an engine', () => {
       'echo ready; echo oh >&2; exec sleep 60',
     ]);
     assert.equal(started.status, 0, started.stderr);
-    assert.match(started.stdout, /^✓ web {2}running {2}http:\/\/localhost:8080 {2}\(only this machine/);
+    assert.match(
+      started.stdout,
+      /^✓ web {2}running\n {2}http:\/\/localhost:8080 {2}→ 80 {2}open to this machine only\n/,
+    );
     assert.match(berth(env, ['ps']).stdout, /^web +up .* 8080→80 local +bb:1 +[0-9a-f]{12}$/m);
     const log = berth(env, ['logs', 'web']);
     assert.deepEqual([log.stdout, log.stderr], ['ready\n', 'oh\n']);

@@ -32,7 +32,7 @@ export const debug: Command = {
           `${title} does not run (${target.State.Status}): there is nothing to look into`,
           {
             hint:
-              target.State.Status === 'paused' ? `docker unpause ${title}` : `berth why ${title}, berth start ${title}`,
+              target.State.Status === 'paused' ? `berth unpause ${title}` : `berth why ${title}, berth start ${title}`,
           },
         );
       const image = parsed.value('image') ?? (await imageWithShell(client, target.Config.Image));
