@@ -25,7 +25,9 @@ export async function runCli(args: readonly string[]): Promise<number> {
     // Not by class: the bundles of the larger commands have classes of their own.
     const { hint, exitCode } = (error ?? {}) as { hint?: unknown; exitCode?: unknown };
     const print = json ? printErrorJson : printError;
-    print(messageOf(error), typeof hint === 'string' ? hint : undefined);
+    // The engine's own advice comes at the end of its message.
+    const [message = '', advice] = messageOf(error).split(/\n\s*try: /);
+    print(message, typeof hint === 'string' ? hint : advice);
     return typeof exitCode === 'number' ? exitCode : 1;
   }
 }

@@ -29,6 +29,15 @@ const deps: CompletionDeps = {
     rm: entry(command('rm [OPTIONS] CONTAINER...')),
     stop: entry(command('stop [OPTIONS] CONTAINER...', { signal: { short: '-s', value: 'SIGNAL', about: '' } })),
     engine: entry(command('engine [start | stop | restart] [OPTIONS]')),
+    volume: {
+      about: 'volumes',
+      otherwise: 'ls',
+      commands: {
+        ls: entry(command('volume ls [OPTIONS]', { quiet: { short: '-q', about: '' } })),
+        rm: entry(command('volume rm [OPTIONS] VOLUME...')),
+        stop: entry(command('stop [OPTIONS] CONTAINER...')),
+      },
+    },
     inspect: entry(command('inspect NAME...', { as: { value: 'run|compose', about: '' } })),
   },
   names: async (kind) =>
@@ -68,6 +77,14 @@ test('a value belongs to its option, what follows the image to its program', asy
   assert.deepEqual(await words('berth run bb:1 -'), []);
   assert.deepEqual(await words('berth inspect --as c'), ['compose']);
   assert.deepEqual(await words('berth stop -s SIGTER'), ['SIGTERM']);
+});
+
+test('below a word: its commands, then as theirs', async () => {
+  assert.deepEqual(await complete('berth volume r', deps), [{ word: 'rm', about: 'does volume' }]);
+  assert.deepEqual(await words('berth volume ls -'), ['--quiet', '--help']);
+  assert.deepEqual(await words('berth volume rm '), ['data']);
+  assert.deepEqual(await words('berth volume stop '), ['web']);
+  assert.deepEqual(await words('berth volume nosuch '), []);
 });
 
 test('a line is read as a shell reads it', () => {

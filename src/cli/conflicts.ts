@@ -5,7 +5,9 @@ import { type ContainerInfo, inspectContainer } from './container-info.ts';
 /** A refusal because a port or an address is taken, with the name of who has it and what may be done. All others as they are. */
 export async function withHolder(client: EngineClient, error: unknown): Promise<unknown> {
   if (!(error instanceof ResponseError)) return error;
-  const { message, status } = error;
+  const { status } = error;
+  // The engine's own advice stands in its message; it does not know our commands.
+  const message = error.message.replace(/\s+try: [^]*$/, '');
   const told = (text: string, hint: string) => new ResponseError(status, text, { cause: error, hint });
   const [, address = '', port = '', id] =
     /Bind for (\S+):(\d+) failed: port is already allocated(?: \(by container ([0-9a-f]{12})\))?/.exec(message) ?? [];
@@ -18,7 +20,7 @@ export async function withHolder(client: EngineClient, error: unknown): Promise<
     );
   }
   const [, bound = '', process] =
-    /failed to bind host port for \S*?:(\d+):[0-9a-f.:]+:\d+\/\w+: address already in use(?: \(by (.+)\))?$/.exec(
+    /failed to bind host port for \S*?:(\d+):[0-9a-f.:]+:\d+\/\w+: address already in use(?: \(by (.+?\(pid \d+\))\))?/.exec(
       message,
     ) ?? [];
   if (bound !== '')
@@ -35,7 +37,7 @@ export async function withAddressHolder(
   error: unknown,
   addresses: readonly string[],
 ): Promise<unknown> {
-  if (!(error instanceof EngineError) || !/Address already in use$/.test(error.message) || addresses.length === 0)
+  if (!(error instanceof EngineError) || !/Address already in use/.test(error.message) || addresses.length === 0)
     return error;
   const holder = await holderOf(client, addresses).catch(() => undefined);
   const what = holder?.address ?? addresses.join(', ');

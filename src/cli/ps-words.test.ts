@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ContainerState } from './container-info.ts';
-import { healthText, portsText, stateText } from './ps-words.ts';
+import { healthText, isFailure, portsText, stateText } from './ps-words.ts';
 
 const known = (changes: Partial<ContainerState>) => ({ OOMKilled: false, Error: '', ...changes }) as ContainerState;
 
@@ -23,6 +23,18 @@ test('a state says what an exit code means, and out of memory where that was it'
   assert.equal(stateText({ State: 'created', Status: 'Created' }, known({ Error: 'no such port' })), 'could not start');
   assert.equal(stateText({ State: 'paused', Status: 'Up 3 minutes (Paused)' }), 'up 3 minutes, paused');
   assert.equal(stateText({ State: 'running', Status: 'Up About a minute (healthy)' }), 'up about a minute');
+});
+
+test('a restart says how often it was tried, and only an end to be asked about is a failure', () => {
+  const listed = { State: 'restarting', Status: 'Restarting (1) 4 seconds ago' };
+  assert.equal(stateText(listed, undefined, { count: 4, most: 5 }), 'restarting 4/5 (1) 4 seconds ago');
+  assert.equal(stateText(listed, undefined, { count: 4, most: 0 }), 'restarting 4 (1) 4 seconds ago');
+  assert.equal(isFailure(listed), true);
+  for (const code of [0, 130, 143])
+    assert.equal(isFailure({ State: 'exited', Status: `Exited (${code}) 1 second ago` }), false);
+  assert.equal(isFailure({ State: 'exited', Status: 'Exited (0) now' }, known({ OOMKilled: true })), true);
+  assert.equal(isFailure({ State: 'created', Status: 'Created' }, known({ Error: 'no such port' })), true);
+  assert.equal(isFailure({ State: 'running', Status: 'Up 3 minutes (healthy)' }), false);
 });
 
 test('health comes from its field, or from the status of older versions', () => {

@@ -18,8 +18,25 @@ export interface Listed {
   }[];
 }
 
+/** How often the restart policy tried, of how often it may; 0: as often as it likes. */
+export interface Tries {
+  readonly count: number;
+  readonly most: number;
+}
+
+/** Whether its end is one to be asked about: not a success, and not a stop or Ctrl-C. */
+export function isFailure({ State, Status }: Pick<Listed, 'State' | 'Status'>, known?: ContainerState): boolean {
+  if (known?.Error || known?.OOMKilled || State === 'dead') return true;
+  const code = /^(?:Exited|Restarting) \((\d+)\)/.exec(Status)?.[1];
+  return code !== undefined && !['0', '130', '143'].includes(code);
+}
+
 /** `up 3 minutes`, `exited (137: killed, out of memory) 3 minutes ago`. `known` is what inspect says of one that failed. */
-export function stateText({ State, Status }: Pick<Listed, 'State' | 'Status'>, known?: ContainerState): string {
+export function stateText(
+  { State, Status }: Pick<Listed, 'State' | 'Status'>,
+  known?: ContainerState,
+  tries?: Tries,
+): string {
   if (known?.Error && (State === 'created' || State === 'exited')) return 'could not start';
   const text = Status.replace(/ \((?:healthy|unhealthy|health: starting)\)$/, '').replace(
     /^(Exited|Restarting) \((\d+)\)/,
@@ -28,6 +45,8 @@ export function stateText({ State, Status }: Pick<Listed, 'State' | 'Status'>, k
   const lower = (text.charAt(0).toLowerCase() + text.slice(1)).replace(/ (?:About|Less) /, (word) =>
     word.toLowerCase(),
   );
+  if (State === 'restarting' && tries && tries.count > 0)
+    return lower.replace(/^restarting/, `restarting ${tries.count}${tries.most > 0 ? `/${tries.most}` : ''}`);
   return State === 'paused' ? lower.replace(/ \(Paused\)$/, ', paused') : lower;
 }
 

@@ -158,6 +158,57 @@ describe('the verbs of docker, in our own CLI', () => {
     assert.equal(berth.run(['search', '--limit', 'many', 'x']).status, 125);
   });
 
+  test('--format gives what docker gives', () => {
+    engine.must(
+      'run',
+      '-d',
+      '--name',
+      'web',
+      '-p',
+      '8080:80',
+      '-v',
+      'data:/data',
+      '-l',
+      'a=b',
+      'bb:1',
+      'sleep',
+      '1000',
+    );
+    const fields =
+      '{{.ID}} {{.Names}} {{.Image}} {{.Command}} {{.State}} {{.Ports}} {{.Labels}} {{.Mounts}} {{.Networks}}';
+    const same = (...args: string[]) => assert.equal(berth.must(...args).trim(), engine.must(...args), args.join(' '));
+    same('ps', '--no-trunc', '--format', fields);
+    same('images', '--format', '{{.Repository}}:{{.Tag}} {{.ID}}');
+    same('volume', 'ls', '--format', '{{.Name}} {{.Driver}} {{.Mountpoint}}');
+    same('network', 'ls', '--format', '{{.Name}} {{.Driver}} {{.Scope}} {{.Internal}} {{.ID}}');
+    same('info', '--format', '{{.NCPU}} {{.MemTotal}} {{json .SecurityOptions}}');
+    const loop =
+      '{{range $p, $b := .NetworkSettings.Ports}}{{$p}}={{(index $b 0).HostPort}} {{end}}{{json .Config.Labels}}';
+    same('inspect', '-f', `{{.Name}} {{.State.Running}} ${loop}`, 'web');
+    same('inspect', '-f', '{{.HostConfig.Binds}} {{if .State.Paused}}held{{else}}goes{{end}} {{len .Mounts}}', 'web');
+    assert.match(berth.must('ps', '--format', 'table {{.Names}}\\t{{.Image}}'), /^NAMES +IMAGE\nweb +bb:1\n$/);
+    const wrong = berth.run(['ps', '--format', '{{.Names']);
+    assert.equal(wrong.status, 125);
+    assert.match(wrong.stderr, /template parsing error/);
+    engine.must('rm', '-f', 'web');
+    engine.must('volume', 'rm', 'data');
+  });
+
+  test('a failure points to why, a stop does not', () => {
+    for (const [name, command] of [
+      ['failed', 'exit 3'],
+      ['done', 'exit 0'],
+    ] as const) {
+      engine.must('create', '--name', name, 'bb:1', 'sh', '-c', command);
+      engine.must('start', name);
+      engine.must('wait', name);
+    }
+    const listed = berth.must('ps', '-a');
+    assert.match(listed, /^failed +exited \(3\) .* ago → berth why failed /m);
+    assert.match(listed, /^done +exited \(0\) [^→]* ago +-/m);
+    engine.must('rm', 'failed', 'done');
+  });
+
   test('container, image and volume have the verbs too, and inspect of one kind only', () => {
     engine.must('create', '--name', 'made', '--label', 'a=b', 'bb:1', 'true');
     assert.match(berth.must('container', 'ls', '-a'), /^made +created/m);

@@ -8,7 +8,7 @@ import { ownName } from '../engine-names.ts';
 import { formatOption, formatted } from '../format.ts';
 import { containerView, type ListedContainer, sizesText } from '../list-views.ts';
 import { filtersOf } from '../pairs.ts';
-import { healthText, type Listed, portsText, stateText } from '../ps-words.ts';
+import { healthText, isFailure, type Listed, portsText, stateText, type Tries } from '../ps-words.ts';
 import { cpuShare, type Usage, usageOf } from '../stats.ts';
 import { humanMemory, printJson, table } from '../terminal.ts';
 import { wholeNumber } from '../values.ts';
@@ -76,7 +76,14 @@ export async function asTable(
   const [failures, usage] = await Promise.all([failuresOf(client, listed), usageOfAll(client, listed)]);
   const columns: Column[] = [
     { head: 'NAME', cell: ({ Names }) => ownName(Names) },
-    { head: 'STATE', cell: (one) => stateText(one, failures.get(one.Id)) },
+    {
+      head: 'STATE',
+      cell: (one) => {
+        const known = failures.get(one.Id);
+        const state = stateText(one, known?.State, known?.tries);
+        return isFailure(one, known?.State) ? `${state} → berth why ${ownName(one.Names)}` : state;
+      },
+    },
     { head: 'HEALTH', cell: healthText, optional: true },
     { head: 'CPU', cell: ({ Id }) => usage.get(Id)?.cpu ?? '', optional: true },
     { head: 'MEMORY', cell: ({ Id }) => usage.get(Id)?.memory ?? '', optional: true },
@@ -102,7 +109,7 @@ const mostLooked = 100;
 async function failuresOf(
   client: EngineClient,
   listed: readonly Listed[],
-): Promise<ReadonlyMap<string, ContainerState>> {
+): Promise<ReadonlyMap<string, { readonly State: ContainerState; readonly tries: Tries }>> {
   const doubtful = listed
     .filter(({ State, Status }) => State === 'created' || State === 'dead' || /\((?!0\))\d+\)/.test(Status))
     .slice(0, mostLooked);
@@ -111,7 +118,9 @@ async function failuresOf(
     doubtful.map(async ({ Id }) => {
       // Removed meanwhile: then there is nothing more to say of it.
       const found = await looks.run(() => inspectContainer(client, Id).catch(() => undefined));
-      return found ? ([[Id, found.State]] as const) : [];
+      if (!found) return [];
+      const tries = { count: found.RestartCount, most: found.HostConfig.RestartPolicy.MaximumRetryCount };
+      return [[Id, { State: found.State, tries }]] as const;
     }),
   );
   return new Map(states.flat());
