@@ -223,6 +223,10 @@ describe('the verbs of docker, in our own CLI', () => {
     berth.must('image', 'tag', 'bb:1', 'bb:3');
     assert.match(berth.must('image', 'rm', 'bb:3'), /^untagged /);
     assert.match(berth.must('container', 'diff', 'made'), /^$/);
+    assert.deepEqual(berth.json('diff', '--json', 'made'), []);
+    const { id } = berth.json<{ id: string }>('container', 'commit', '--json', 'made', 'made:1');
+    assert.equal(engine.must('images', '-q', '--no-trunc', 'made:1'), id);
+    berth.must('image', 'rm', 'made:1');
     assert.equal(berth.must('container', 'rm', 'made'), 'made\n');
     assert.equal(berth.must('volume', 'create', 'v1'), 'v1\n');
     assert.match(berth.must('volume', '-q'), /^v1$/m);

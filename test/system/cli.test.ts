@@ -178,6 +178,9 @@ describe('the berth command with an engine', () => {
     const made = berth(env, ['import', '-c', 'CMD ["cat","/etc/imported"]', rootfs, 'mine:1']);
     assert.match(made.stdout, /^sha256:[0-9a-f]{64}\n$/, made.stderr);
     assert.equal(berth(env, ['run', '--rm', 'mine:1']).stdout, 'yes\n');
+    const again = JSON.parse(berth(env, ['import', '--json', rootfs, 'mine:2']).stdout) as { id: string };
+    assert.match(again.id, /^sha256:[0-9a-f]{64}$/);
+    assert.equal(berth(env, ['rmi', 'mine:2']).status, 0);
     assert.match(berth(env, ['import', '-c', 'RUN x', rootfs]).stderr, /RUN is not a valid change command/);
     assert.equal(berth(env, ['import', rootfs]).status, 0);
     const kept = berth(env, ['image', 'prune', '-f', '--filter', 'label=nosuch']);
@@ -205,6 +208,8 @@ describe('the berth command with an engine', () => {
     assert.equal(right.status, 0, right.stderr);
     assert.match(right.stderr, /signed in to \S+ as ann; kept by .*config\.json/);
     assert.match(berth(own, ['push', name]).stdout, /^✓ \S+\/app:1 sha256:[0-9a-f]{64}\n$/);
+    const [pushed] = JSON.parse(berth(own, ['push', '--json', name]).stdout) as { image: string; digest: string }[];
+    assert.deepEqual([pushed!.image, /^sha256:[0-9a-f]{64}$/.test(pushed!.digest)], [name, true]);
     assert.match(berth(own, ['push', '-q', '-a', `${registry.host}/app`]).stdout, /^sha256:[0-9a-f]{64}\n$/);
     // docker reads the same file.
     const docker = engine.docker(['push', '-q', name], { env: own });

@@ -5,7 +5,7 @@ import { EngineError } from '../../base/errors.ts';
 import type { Command } from '../command.ts';
 import { withEngine } from '../connect.ts';
 import { copyIn, copyOut } from '../copy.ts';
-import { plain } from '../terminal.ts';
+import { plain, printJson } from '../terminal.ts';
 
 const place = (container: string) => `/containers/${encodeURIComponent(container)}`;
 
@@ -41,15 +41,16 @@ export const cp: Command = {
 };
 
 export const diff: Command = {
-  usage: 'diff CONTAINER',
+  usage: 'diff [OPTIONS] CONTAINER',
   about: 'Lists what a container changed over its image: A added, C changed, D deleted.',
-  options: {},
+  options: { json: { about: 'what the engine says, as JSON' } },
   operands: { least: 1, most: 1 },
   async run(parsed) {
     const changes = await withEngine((client) =>
       client.json<readonly { Path: string; Kind: number }[] | null>('GET', `${place(parsed.operands[0]!)}/changes`),
     );
-    process.stdout.write((changes ?? []).map(({ Path, Kind }) => `${'CAD'[Kind]} ${plain(Path)}\n`).join(''));
+    if (parsed.flag('json')) printJson(changes ?? []);
+    else process.stdout.write((changes ?? []).map(({ Path, Kind }) => `${'CAD'[Kind]} ${plain(Path)}\n`).join(''));
     return 0;
   },
 };
@@ -85,6 +86,7 @@ export const commit: Command = {
     change: { short: '-c', value: 'INSTRUCTION', many: true, about: 'an instruction of a Dockerfile, such as CMD' },
     pause: { short: '-p', about: 'hold the container meanwhile (true)' },
     'no-pause': { about: 'let the container run on meanwhile' },
+    json: { about: 'its id as JSON' },
   },
   operands: { least: 1, most: 2 },
   async run(parsed) {
@@ -101,7 +103,8 @@ export const commit: Command = {
         },
       }),
     );
-    process.stdout.write(`${Id}\n`);
+    if (parsed.flag('json')) printJson({ id: Id });
+    else process.stdout.write(`${Id}\n`);
     return 0;
   },
 };

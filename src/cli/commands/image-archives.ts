@@ -71,6 +71,7 @@ export const importImage: Command = {
     change: { short: '-c', value: 'INSTRUCTION', many: true, about: 'as in a Dockerfile: CMD, ENV, EXPOSE, USER ...' },
     message: { short: '-m', value: 'TEXT', about: "stands in the image's history" },
     platform: { value: 'OS/ARCH', about: 'what it runs on' },
+    json: { about: 'its id as JSON' },
   },
   operands: { least: 1, most: 2 },
   examples: [`berth import -c 'CMD ["/bin/sh"]' rootfs.tar.gz mine:1`],
@@ -89,7 +90,9 @@ export const importImage: Command = {
         ...(body && { body, contentType: 'application/x-tar' }),
       })) {
         if (line.error) throw new EngineError('invalid', line.error);
-        if (line.status?.startsWith('sha256:')) process.stdout.write(`${plain(line.status)}\n`);
+        if (!line.status?.startsWith('sha256:')) continue;
+        if (parsed.flag('json')) printJson({ id: line.status });
+        else process.stdout.write(`${plain(line.status)}\n`);
       }
     });
     return 0;

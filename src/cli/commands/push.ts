@@ -3,7 +3,7 @@ import type { Command } from '../command.ts';
 import { withEngine } from '../connect.ts';
 import { authHeader } from '../credentials.ts';
 import { splitTag } from '../pull-progress.ts';
-import { humanBytes, paint, plain } from '../terminal.ts';
+import { humanBytes, paint, plain, printJson } from '../terminal.ts';
 
 interface Line {
   readonly status?: string;
@@ -23,6 +23,7 @@ export const push: Command = {
     platform: { value: 'OS/ARCH', about: 'only the image for this platform' },
     'disable-content-trust': { about: 'has no meaning here' },
     quiet: { short: '-q', about: 'only the digests' },
+    json: { about: 'what was pushed, as JSON' },
   },
   operands: { least: 1, most: 1 },
   async run(parsed) {
@@ -32,6 +33,7 @@ export const push: Command = {
     const headers = await authHeader(repository);
     const live = process.stderr.isTTY === true && !parsed.flag('quiet');
     const layers = new Map<string, number>();
+    const done: { image: string; digest: string }[] = [];
     let shown = 0;
     await withEngine(async (client) => {
       for await (const line of client.stream<Line>('POST', `/images/${repository}/push`, {
@@ -46,7 +48,8 @@ export const push: Command = {
         const [, pushed, digest] = /^(\S+): digest: (\S+) size: \d+$/.exec(line.status ?? '') ?? [];
         if (digest !== undefined) {
           if (live) process.stderr.write('\r\x1b[K');
-          if (parsed.flag('quiet')) process.stdout.write(`${plain(digest)}\n`);
+          if (parsed.flag('json')) done.push({ image: `${repository}:${pushed}`, digest });
+          else if (parsed.flag('quiet')) process.stdout.write(`${plain(digest)}\n`);
           else process.stdout.write(`${paint('green', '✓')} ${plain(repository)}:${plain(pushed!)} ${plain(digest)}\n`);
         }
         if (line.aux?.manifestPushedInsteadOfIndex)
@@ -57,6 +60,7 @@ export const push: Command = {
         process.stderr.write(`\r\x1b[K↑ ${plain(name)}  ${humanBytes(bytes)}  ${layers.size} layers`);
       }
     });
+    if (parsed.flag('json')) printJson(done);
     return 0;
   },
 };
