@@ -16,6 +16,8 @@ need /usr/bin/bzip2 bzip2
 need /usr/bin/curl curl
 need /usr/bin/python3 python3
 need /usr/lib/python3/dist-packages/docker python3-docker
+# Compose v1, which speaks old versions of the API. Without its recommendations: the engine is here already.
+need /usr/bin/docker-compose docker-compose
 need /usr/bin/tcc tcc
 need /usr/include/stdio.h libc6-dev
 need /usr/sbin/iptables iptables
