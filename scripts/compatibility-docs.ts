@@ -116,62 +116,154 @@ const endpoints: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
-/** The commands of the docker CLI, and the endpoints that each cannot do without. */
-const commands: readonly (readonly [command: string, needs: readonly string[]])[] = [
-  ['attach', ['POST /containers/ID/attach', 'POST /containers/ID/wait']],
+/** The commands of the docker CLI, the endpoints that each cannot do without, and the test in test/compat that holds it. */
+export const commands: readonly (readonly [command: string, needs: readonly string[], heldBy?: string])[] = [
+  [
+    'attach',
+    ['POST /containers/ID/attach', 'POST /containers/ID/wait'],
+    'lifecycle: attach with stdin reaches the program',
+  ],
   ['build (classic)', ['POST /build']],
-  ['builder prune', ['POST /build/prune']],
+  ['builder prune', ['POST /build/prune'], 'portainer: what is built with nothing is pruned of nothing'],
   ['buildx', ['POST /grpc', 'POST /session']],
-  ['commit', ['POST /commit']],
-  ['container prune', ['POST /containers/prune']],
-  ['cp', ['HEAD /containers/ID/archive', 'GET /containers/ID/archive', 'PUT /containers/ID/archive']],
-  ['create', ['POST /containers/create']],
-  ['diff', ['GET /containers/ID/changes']],
-  ['events', ['GET /events']],
-  ['exec', ['POST /containers/ID/exec', 'POST /exec/ID/start', 'GET /exec/ID/json']],
-  ['export', ['GET /containers/ID/export']],
-  ['history', ['GET /images/NAME/history']],
-  ['image prune', ['POST /images/prune']],
-  ['images', ['GET /images/json']],
-  ['import', ['POST /images/create']],
-  ['info', ['GET /info']],
-  ['inspect', ['GET /containers/ID/json', 'GET /images/NAME/json', 'GET /networks/ID', 'GET /volumes/NAME']],
-  ['kill', ['POST /containers/ID/kill']],
-  ['load', ['POST /images/load']],
-  ['login', ['POST /auth']],
-  ['logs', ['GET /containers/ID/logs']],
-  ['manifest inspect', ['GET /distribution/NAME/json']],
-  ['network connect, disconnect', ['POST /networks/ID/connect', 'POST /networks/ID/disconnect']],
-  ['network create, rm', ['POST /networks/create', 'DELETE /networks/ID']],
-  ['network ls, inspect', ['GET /networks', 'GET /networks/ID']],
-  ['network prune', ['POST /networks/prune']],
-  ['pause, unpause', ['POST /containers/ID/pause', 'POST /containers/ID/unpause']],
-  ['plugin ls', ['GET /plugins']],
+  ['commit', ['POST /commit'], 'commit: commit makes an image that runs, and commits of it too'],
+  [
+    'container prune',
+    ['POST /containers/prune'],
+    'prune: containers: those that do not run, by label and age, with what their layers took',
+  ],
+  [
+    'cp',
+    ['HEAD /containers/ID/archive', 'GET /containers/ID/archive', 'PUT /containers/ID/archive'],
+    'cp: files and directories go in and come back as they were',
+  ],
+  ['create', ['POST /containers/create'], 'lifecycle: create, start, stop, start again, restart, kill, rm'],
+  ['diff', ['GET /containers/ID/changes'], 'commit: diff lists what was changed, and not what the engine put there'],
+  ['events', ['GET /events'], 'behaviours: events: filters and formats'],
+  [
+    'exec',
+    ['POST /containers/ID/exec', 'POST /exec/ID/start', 'GET /exec/ID/json'],
+    'lifecycle: exec: output, exit code, env, user, workdir, stdin, detached, missing program',
+  ],
+  [
+    'export',
+    ['GET /containers/ID/export'],
+    'commit: export takes all files but what is mounted, of a running and of a stopped container',
+  ],
+  ['history', ['GET /images/NAME/history'], 'shapes: history'],
+  [
+    'image prune',
+    ['POST /images/prune'],
+    'images-out: image prune: what has no name; with -a what no container uses; by label and age',
+  ],
+  ['images', ['GET /images/json'], 'images: images: by name and pattern, and all filters'],
+  ['import', ['POST /images/create'], 'images-out: import: the file system runs, with what the changes say'],
+  ['info', ['GET /info'], 'shapes: info'],
+  [
+    'inspect',
+    ['GET /containers/ID/json', 'GET /images/NAME/json', 'GET /networks/ID', 'GET /volumes/NAME'],
+    'api-shapes: inspect and list of a container',
+  ],
+  [
+    'kill',
+    ['POST /containers/ID/kill'],
+    'behaviours: wait for several, kill by names and numbers, rm -f of what is paused or was never started',
+  ],
+  [
+    'load',
+    ['POST /images/load'],
+    'images-out: save and load: the same image under the same names, from a file and through a pipe',
+  ],
+  ['login', ['POST /auth'], 'images-out: login, push, logout at a registry that asks for a password'],
+  ['logs', ['GET /containers/ID/logs'], 'lifecycle: logs: tail, timestamps, since, until, follow to the end'],
+  [
+    'manifest inspect',
+    ['GET /distribution/NAME/json'],
+    'images-out: what a registry has under a name: digest, size, platforms',
+  ],
+  [
+    'network connect, disconnect',
+    ['POST /networks/ID/connect', 'POST /networks/ID/disconnect'],
+    'networks: connect and disconnect while it runs, and before and after',
+  ],
+  [
+    'network create, rm',
+    ['POST /networks/create', 'DELETE /networks/ID'],
+    'networks: create, ls, inspect, rm: what was asked for is there, and what was not is chosen',
+  ],
+  [
+    'network ls, inspect',
+    ['GET /networks', 'GET /networks/ID'],
+    'networks: create, ls, inspect, rm: what was asked for is there, and what was not is chosen',
+  ],
+  ['network prune', ['POST /networks/prune'], 'networks: events, and what a prune takes'],
+  [
+    'pause, unpause',
+    ['POST /containers/ID/pause', 'POST /containers/ID/unpause'],
+    'lifecycle: pause and unpause, with the errors in between',
+  ],
+  ['plugin ls', ['GET /plugins'], 'flags: programs'],
   ['plugin install', ['POST /plugins/pull']],
-  ['port', ['GET /containers/ID/json']],
-  ['ps', ['GET /containers/json']],
-  ['pull', ['POST /images/create']],
-  ['push', ['POST /images/NAME/push']],
-  ['rename', ['POST /containers/ID/rename']],
-  ['restart', ['POST /containers/ID/restart']],
-  ['rm', ['DELETE /containers/ID']],
-  ['rmi', ['DELETE /images/NAME']],
-  ['run', ['POST /containers/create', 'POST /containers/ID/attach', 'POST /containers/ID/start']],
-  ['save', ['GET /images/get']],
-  ['search', ['GET /images/search']],
-  ['start, stop', ['POST /containers/ID/start', 'POST /containers/ID/stop']],
-  ['stats', ['GET /containers/ID/stats']],
+  ['port', ['GET /containers/ID/json'], 'lifecycle: rename, top, port'],
+  ['ps', ['GET /containers/json'], 'lifecycle: ps: filters, formats, sizes, order'],
+  [
+    'pull',
+    ['POST /images/create'],
+    'images: pull says what it does and what came; again, that nothing did; -q only the name',
+  ],
+  ['push', ['POST /images/NAME/push'], 'images-out: push: what it says, again, quiet, all tags; the registry has it'],
+  ['rename', ['POST /containers/ID/rename'], 'lifecycle: rename, top, port'],
+  ['restart', ['POST /containers/ID/restart'], 'lifecycle: create, start, stop, start again, restart, kill, rm'],
+  [
+    'rm',
+    ['DELETE /containers/ID'],
+    'lifecycle: --rm removes the container and its anonymous volumes; rm -v too; rm without -v keeps them',
+  ],
+  ['rmi', ['DELETE /images/NAME'], 'images: rmi: a name goes, the image with its last one'],
+  [
+    'run',
+    ['POST /containers/create', 'POST /containers/ID/attach', 'POST /containers/ID/start'],
+    'run: prints what the program prints, on both streams, and ends with its exit code',
+  ],
+  [
+    'save',
+    ['GET /images/get'],
+    'images-out: save and load: the same image under the same names, from a file and through a pipe',
+  ],
+  [
+    'search',
+    ['GET /images/search'],
+    'images-out: search at a registry that has it: the table, limits, filters, and what is refused',
+  ],
+  [
+    'start, stop',
+    ['POST /containers/ID/start', 'POST /containers/ID/stop'],
+    'lifecycle: stop kills after the timeout; --stop-signal is sent first',
+  ],
+  ['stats', ['GET /containers/ID/stats'], 'stats: docker stats, once and going on'],
   ['swarm, node, service, stack, secret, config', ['POST /swarm/init']],
-  ['system df', ['GET /system/df']],
-  ['system prune', ['POST /containers/prune', 'POST /networks/prune', 'POST /images/prune', 'POST /build/prune']],
-  ['tag', ['POST /images/NAME/tag']],
-  ['top', ['GET /containers/ID/top']],
-  ['update', ['POST /containers/ID/update']],
-  ['version', ['GET /version']],
-  ['volume create, rm', ['POST /volumes/create', 'DELETE /volumes/NAME']],
-  ['volume ls, inspect', ['GET /volumes', 'GET /volumes/NAME']],
-  ['volume prune', ['POST /volumes/prune']],
-  ['wait', ['POST /containers/ID/wait']],
+  ['system df', ['GET /system/df'], 'images-out: system df: parts by type, what is in use, columns of -v'],
+  [
+    'system prune',
+    ['POST /containers/prune', 'POST /networks/prune', 'POST /images/prune', 'POST /build/prune'],
+    'portainer: what is built with nothing is pruned of nothing',
+  ],
+  ['tag', ['POST /images/NAME/tag'], 'images: tag: names, moved names, bad names'],
+  ['top', ['GET /containers/ID/top'], 'lifecycle: rename, top, port'],
+  [
+    'update',
+    ['POST /containers/ID/update'],
+    'update: limits of a running container change at once, and are there after a restart',
+  ],
+  ['version', ['GET /version'], 'shapes: version'],
+  ['volume create, rm', ['POST /volumes/create', 'DELETE /volumes/NAME'], 'volumes: labels and filters'],
+  ['volume ls, inspect', ['GET /volumes', 'GET /volumes/NAME'], 'volumes: labels and filters'],
+  ['volume prune', ['POST /volumes/prune'], 'prune: volumes: anonymous ones, all when asked, never those in use'],
+  [
+    'wait',
+    ['POST /containers/ID/wait'],
+    'lifecycle: wait gives the code of the next exit; start -a and attach show the output',
+  ],
 ];
 
 type State = 'yes' | 'not yet' | 'as without a swarm' | 'as without managed plugins';
@@ -208,9 +300,12 @@ export function compatibilityDocs(): string {
     if (state === undefined) throw new Error(`${endpoint} is in no list`);
     return state === 'yes' || endpoint === 'GET /plugins';
   };
-  const rows = commands.map(([command, needs]) => {
+  const rows = commands.map(([command, needs, heldBy = '']) => {
     const missing = needs.filter((endpoint) => !isBuilt(endpoint));
-    return `| \`docker ${command}\` | ${missing.length === 0 ? 'yes' : `not yet: ${missing.map((one) => `\`${one}\``).join(', ')}`} |`;
+    if ((missing.length === 0) !== (heldBy !== '')) throw new Error(`docker ${command}: what works is held by a test`);
+    const works = missing.length === 0 ? 'yes' : `not yet: ${missing.map((one) => `\`${one}\``).join(', ')}`;
+    const at = heldBy.indexOf(': ');
+    return `| \`docker ${command}\` | ${works} | ${heldBy && `\`${heldBy.slice(0, at)}\`: ${heldBy.slice(at + 2)}`} |`;
   });
   const tables = Object.entries(endpoints).map(
     ([title, all]) =>
@@ -224,8 +319,10 @@ detail is what \`test/compat/\` asks of this engine and of Docker alike; what di
 
 ## Commands of the docker CLI
 
-| command | works |
-| --- | --- |
+The last column names a test of \`test/compat/\` that holds the command: its file, and what the test is called.
+
+| command | works | held by |
+| --- | --- | --- |
 ${rows.join('\n')}
 
 ## Endpoints of the Engine API 1.51

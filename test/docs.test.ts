@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { compatibilityDocs } from '../scripts/compatibility-docs.ts';
+import { commands, compatibilityDocs } from '../scripts/compatibility-docs.ts';
 import { configurationDocs } from '../scripts/configuration-docs.ts';
 
 const root = new URL('../', import.meta.url).pathname;
@@ -13,6 +13,20 @@ test('docs/configuration.md is what the schema says (node scripts/configuration-
 
 test('docs/compatibility.md is what the table of routes says (node scripts/compatibility-docs.ts writes it)', () => {
   assert.equal(readFileSync(join(root, 'docs/compatibility.md'), 'utf8'), compatibilityDocs());
+});
+
+test('the tests that docs/compatibility.md names are there', () => {
+  const gone = commands.filter(([, , heldBy]) => {
+    if (heldBy === undefined) return false;
+    const [file, ...title] = heldBy.split(': ');
+    // Some have their titles in tables, the recorded ones in a file of their own.
+    const text = globSync(`test/compat/${file}{.test,-recorded}.ts`, { cwd: root })
+      .map((name) => readFileSync(join(root, name), 'utf8'))
+      .join('');
+    const quoted = title.join(': ');
+    return ![`'${quoted}'`, `"${quoted}"`, `  ${quoted}: [`].some((written) => text.includes(written));
+  });
+  assert.deepEqual(gone, []);
 });
 
 test('every link between our documents leads somewhere', () => {

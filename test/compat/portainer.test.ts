@@ -122,6 +122,11 @@ onBothEngines('Portainer', {}, ({ same }) => {
     assert.equal(usage.Images.length, 1);
   });
 
+  same('what is built with nothing is pruned of nothing', (engine) => {
+    assert.equal(engine.must('builder', 'prune', '-f'), 'Total reclaimed space: 0B');
+    assert.equal(engine.must('system', 'prune', '-f'), 'Total reclaimed space: 0B');
+  });
+
   same('a container from a template, seen from all sides and changed', async (engine) => {
     const template = {
       Image: 'bb:1',
