@@ -119,12 +119,13 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
     const room = this.#room;
     const { id } = room.store.get(name);
     if (to === '') throw new EngineError('invalid', 'Neither old nor new names may be empty');
-    const wanted = checkName(to);
+    // Docker's engine looks at a name with its slash.
+    const wanted = naming(() => checkName(to), to);
     await room.queue.run(id, async () => {
       const before = room.store.get(id);
       if (before.name === wanted)
         throw new EngineError('invalid', 'Renaming a container with the same name as its current name');
-      const release = room.store.reserve(wanted, id);
+      const release = naming(() => room.store.reserve(wanted, id), to);
       try {
         room.supersede(id);
         await room.deps.database.write([{ kind: recordKind, key: id, value: { ...before, name: wanted } }]);
@@ -277,5 +278,16 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
       .list()
       .filter(({ mounts }) => mounts.some((mount) => mount.Type === 'volume' && mount.Name === name))
       .map(({ id }) => id);
+  }
+}
+
+/** What keeps a container from being called so, as Docker says it of a new name. */
+function naming<T>(take: () => T, name: string): T {
+  try {
+    return take();
+  } catch (cause) {
+    if (!(cause instanceof EngineError)) throw cause;
+    const words = name.startsWith('/') ? cause.message : cause.message.replace(`(${name})`, `(/${name})`);
+    throw new EngineError(cause.kind, `Error when allocating new name: ${words}`, { cause });
   }
 }

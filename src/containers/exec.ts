@@ -47,7 +47,7 @@ export class Execs {
     this.#mayExec(container, name);
     if (request.Cmd.length === 0) throw new EngineError('invalid', 'No exec command specified');
     workingDirectory(request.WorkingDir);
-    parseDetachKeys(request.DetachKeys);
+    checkKeys(request.DetachKeys);
     // Told at once, as Docker does; who it is then is looked up when it starts.
     if (request.User) resolveUser(room.rootfs(container.id), request.User);
     const id = randomBytes(32).toString('hex');
@@ -225,6 +225,15 @@ export class Execs {
 
   #forgetLater(id: string): void {
     setTimeout(() => this.#execs.delete(id), keptAfterExit).unref();
+  }
+}
+
+/** In the words that Docker has for an exec alone. */
+function checkKeys(keys: string): void {
+  try {
+    parseDetachKeys(keys);
+  } catch (cause) {
+    throw new EngineError('invalid', `Invalid escape keys (${keys}) provided`, { cause });
   }
 }
 

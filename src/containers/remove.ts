@@ -31,14 +31,16 @@ export async function remove(
     if (isRunning(container) && !force)
       throw new EngineError(
         'conflict',
-        `cannot remove container "${container.name}": container is ${container.state.status}: ${
-          container.state.status === 'paused' ? 'unpause and then stop' : 'stop'
-        } the container before removing or force remove`,
+        `cannot remove container "${name}": ${
+          container.state.status === 'paused'
+            ? 'container is paused and must be unpaused first'
+            : `container is ${container.state.status}: stop the container before removing or force remove`
+        }`,
       );
     if (container.state.status === 'restarting' && !force)
       throw new EngineError(
         'conflict',
-        `cannot remove container "${container.name}": container is restarting: stop the container before removing or force remove`,
+        `cannot remove container "${name}": container is restarting: stop the container before removing or force remove`,
       );
     room.removing.add(id);
     try {

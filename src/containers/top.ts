@@ -36,7 +36,9 @@ function run(args: readonly string[]): Promise<string> {
     };
     execFile(ps, args, options, (error, stdout, stderr) => {
       if (!error) return resolve(stdout);
-      reject(new EngineError('invalid', `error running ps: ${stderr.trim() || error.message}`, { cause: error }));
+      // The first line says what; a page on how ps is used follows it.
+      const [said = ''] = stderr.trim().split('\n');
+      reject(new EngineError('invalid', `ps: ${said || error.message}`, { cause: error }));
     });
   });
 }

@@ -101,7 +101,6 @@ export class Filters {
 
 function valuesOf(entry: unknown): string[] | undefined {
   if (entry === null) return [];
-  if (typeof entry === 'string') return [entry];
   if (typeof entry !== 'object') return undefined;
   if (!Array.isArray(entry)) {
     const pairs = Object.entries(entry as Record<string, unknown>);

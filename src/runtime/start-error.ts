@@ -22,7 +22,9 @@ export function startError(
   { kind, program, cwd }: { readonly kind: 'run' | 'exec'; readonly program: string; readonly cwd: string },
   said: string,
 ): StartError {
-  const fact = inRuncsWords(said, program, cwd);
+  const whole = inRuncsWords(said, program, cwd);
+  // runc has no init of its own in an exec.
+  const fact = kind === 'exec' ? whole.replace('error during container init: chdir to cwd', 'chdir to cwd') : whole;
   const exitCode = exitCodeOf(fact);
   // Docker adds this where a file and a directory met.
   const advice =

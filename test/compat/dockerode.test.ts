@@ -158,6 +158,10 @@ onBothEngines('dockerode', {}, ({ same }) => {
     await container.rename({ name: 'boxed' });
     await container.pause();
     assert.deepEqual(await failure(container.pause()), [409, 'Container ID is already paused']);
+    assert.deepEqual(await failure(container.remove()), [
+      409,
+      'cannot remove container "ID": container is paused and must be unpaused first',
+    ]);
     await container.unpause();
     await container.restart({ t: 0 });
     await container.kill({ signal: 'KILL' });

@@ -115,6 +115,8 @@ onBothEngines('stats', { runtimes: ['crun', 'runc'] }, ({ same, berthOnly }) => 
       precpu_stats: cpu,
       memory_stats: {},
     });
+    const shot = await engine.api('GET', '/v1.51/containers/web/stats?stream=0&one-shot=1');
+    assert.deepEqual(JSON.parse(shot.body), JSON.parse(body));
     assert.equal((await streamed(engine, '/v1.51/containers/web/stats', 2)).length, 2);
   });
 

@@ -1,3 +1,4 @@
+import { EngineError } from '../../base/errors.ts';
 import type { EngineEvent, Events } from '../../events/bus.ts';
 import { Filters } from '../../protocol/filters.ts';
 import { readMoment } from '../../protocol/time.ts';
@@ -15,6 +16,11 @@ export function eventRoutes({ events }: { readonly events: Events }): Route[] {
       // Here `0` is 1970: all that is known.
       const since = query.get('since') === '0' ? 0n : readMoment('since', query.get('since'));
       const until = readMoment('until', query.get('until'));
+      if (since !== undefined && until !== undefined && since > until)
+        throw new EngineError(
+          'invalid',
+          `\`since\` time (${query.get('since')}) cannot be after \`until\` time (${query.get('until')})`,
+        );
       const wanted = (event: EngineEvent) =>
         (until === undefined || event.timeNano <= until) && eventMatches(filters, event);
       return stream('application/json', async (out) => {

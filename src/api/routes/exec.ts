@@ -84,7 +84,6 @@ export function execRoutes({ containers, common, log }: ExecRouteDeps): Route[] 
       const id = request.params['id']!;
       if ((fields.Cmd ?? []).length === 0) throw new EngineError('invalid', 'No exec command specified');
       const { DetachKeys = '' } = fields;
-      parseDetachKeys(DetachKeys);
       for (const text of [...(fields.Cmd ?? []), ...(fields.Env ?? []), fields.User, fields.WorkingDir])
         if (text?.includes('\0')) throw new EngineError('invalid', 'invalid exec: an argument contains a NUL byte');
       const exec = await containers.execCreate(id, {

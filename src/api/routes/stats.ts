@@ -29,7 +29,8 @@ export function statsRoutes({ containers, system }: StatsRouteDeps): Route[] {
       if (streams && oneShot) throw new EngineError('invalid', 'cannot have stream=true and one-shot=true');
       const wire = (sample: Sample, before: Sample | undefined) =>
         statsToWire({
-          container: oneShot ? undefined : { id, name: nameNow(id, name) },
+          // As Docker does it: one shot of what runs says nothing of who it is.
+          container: oneShot && sample.usage ? undefined : { id, name: nameNow(id, name) },
           sample,
           before,
           memory: memory(),

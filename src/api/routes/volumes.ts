@@ -24,7 +24,7 @@ export function volumeRoutes({ volumes, containers }: VolumeRouteDeps): Route[] 
   const used = () => new Set(containers.list().flatMap(({ mounts }) => mounts.flatMap(({ Name }) => Name ?? [])));
   return [
     get('/volumes', ({ query }) => {
-      const filters = Filters.parse(query.get('filters'), ['dangling', 'driver', 'label', 'label!', 'name']);
+      const filters = readFilters(query.get('filters'));
       const dangling = filters.boolean('dangling');
       const inUse = dangling === undefined ? undefined : used();
       const chosen = volumes
@@ -75,4 +75,15 @@ export function volumeToWire(volume: Volume) {
     Options: Object.keys(volume.options).length > 0 ? volume.options : null,
     Scope: 'local',
   };
+}
+
+/** As Docker says it of what cannot be read; of what it does not know it says only that. */
+function readFilters(text: string | null): Filters {
+  const known = ['dangling', 'driver', 'label', 'label!', 'name'];
+  try {
+    return Filters.parse(text, known);
+  } catch (cause) {
+    if (!(cause instanceof EngineError) || cause.message !== 'invalid filter') throw cause;
+    throw new EngineError('invalid', 'error reading volume filters: invalid filter', { cause });
+  }
 }
