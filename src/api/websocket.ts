@@ -3,11 +3,14 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { EngineError } from '../base/errors.ts';
 import type { ApiRequest } from './request.ts';
+import { watchHangUp } from './taken-client.ts';
 
 /** WebSocket (RFC 6455), as much of it as attach needs: binary messages both ways, ping, close. */
 
 const magic = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 const largestFrame = 16 * 1024 * 1024;
+/** What a client has left lying before its pings are passed over. */
+const mostUnread = 64 * 1024;
 
 export const opcodes = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
 
@@ -83,8 +86,10 @@ export async function serveWebSocket(
     if (opcode === opcodes.close) {
       attached.destroy();
       bye(1000);
-    } else if (opcode === opcodes.ping) socket.write(encodeFrame(opcodes.pong, payload));
-    else if (opcode <= opcodes.binary && attached.writable && !attached.write(payload)) {
+    } else if (opcode === opcodes.ping) {
+      // Section 5.5.3: the last of several may be all that is answered. Who never reads is not answered for ever.
+      if (socket.writableLength < mostUnread) socket.write(encodeFrame(opcodes.pong, payload));
+    } else if (opcode <= opcodes.binary && attached.writable && !attached.write(payload)) {
       socket.pause();
       attached.once('drain', () => socket.resume());
     }
@@ -107,6 +112,8 @@ export async function serveWebSocket(
   attached.once('end', () => bye(1000));
   attached.once('close', () => socket.resume());
   socket.once('close', () => attached.destroy());
+  // While its input waits for the process nothing is read, and its end would not be seen.
+  watchHangUp(socket);
   socket.once('end', () => attached.destroy());
   socket.on('data', take);
   if (head.length > 0) take(head);

@@ -95,6 +95,90 @@ test('R14 S45 clients that never read: the engine stays small, the others are se
   noBugs(engine);
 });
 
+/** Sends as long as somebody takes it, until it is closed; nothing of the answer is read. Tells how much was taken. */
+function flood(client: Socket, chunk: Buffer): { readonly megabytes: number } {
+  const taken = { megabytes: 0 };
+  const more = () => {
+    if (client.destroyed) return;
+    client.write(chunk, (error) => {
+      if (error) return;
+      taken.megabytes += chunk.length / 2 ** 20;
+      setImmediate(more);
+    });
+  };
+  more();
+  return taken;
+}
+
+test('R14 R15 exec, terminals and WebSockets that nobody reads and that never stop sending, and then vanish', {
+  timeout: 180_000,
+}, async (t) => {
+  await using engine = await berth();
+  const id = engine.must('run', '-di', 'bb:1', 'sleep', '1000');
+  const tty = engine.must('run', '-dit', 'bb:1', 'sh', '-c', 'stty raw; sleep 1000');
+  const session = async (Cmd: readonly string[], Tty: boolean) => {
+    const body = { Cmd, Tty, AttachStdin: true, AttachStdout: true, AttachStderr: true };
+    const made = JSON.parse((await engine.api('POST', `/v1.47/containers/${id}/exec`, body)).body) as { Id: string };
+    const said = JSON.stringify({ Detach: false, Tty });
+    const client = connect(engine.socket);
+    client.on('error', () => {});
+    client.pause();
+    client.write(
+      `POST /v1.47/exec/${made.Id}/start HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/json\r\nContent-Length: ${said.length}\r\n\r\n${said}`,
+    );
+    return client;
+  };
+  const webSocket = (container: string) => {
+    const client = connect(engine.socket);
+    client.on('error', () => {});
+    client.pause();
+    client.write(
+      `GET /v1.47/containers/${container}/attach/ws?stream=1&stdin=1&stdout=1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${Buffer.alloc(16).toString('base64')}\r\n\r\n`,
+    );
+    return client;
+  };
+  const ready = () => engine.must('exec', id, 'true');
+  ready();
+  const [idle, open] = [memoryOf(engine), openFiles(engine.pid)];
+  const bytes = Buffer.alloc(256 * 1024, 'x');
+  // Masked with zeros: a binary message of 64 KiB, and a ping.
+  const message = Buffer.concat([
+    Buffer.from([0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]),
+    Buffer.alloc(65536, 'x'),
+  ]);
+  const ping = Buffer.concat([Buffer.from([0x89, 0x80 | 100, 0, 0, 0, 0]), Buffer.alloc(100, 'p')]);
+  const clients: Socket[] = [];
+  const floods: { readonly megabytes: number }[] = [];
+  for (const isTerminal of [false, true]) {
+    clients.push(await session(['yes'], isTerminal));
+    const deaf = await session(['sh', '-c', 'stty raw 2>/dev/null; sleep 1000'], isTerminal);
+    clients.push(deaf);
+    const container = isTerminal ? tty : id;
+    const [sends, pings] = [webSocket(container), webSocket(container)];
+    clients.push(sends, pings);
+    await sleep(1000);
+    floods.push(flood(deaf, bytes), flood(sends, message), flood(pings, Buffer.concat(Array(500).fill(ping))));
+  }
+  let most = 0;
+  for (let moment = 0; moment < 50; moment++, await sleep(100)) most = Math.max(most, memoryOf(engine));
+  ready();
+  assert.equal((await engine.api('GET', '/v1.47/containers/json')).status, 200);
+  t.diagnostic(
+    `${Math.round(idle)} MB idle, ${Math.round(most)} MB at most, taken ${floods.map(({ megabytes }) => megabytes.toFixed(1)).join(' ')} MB`,
+  );
+  assert.ok(most < idle + 80, `${most} MB, idle ${idle} MB`);
+  for (const client of clients) client.destroy();
+  engine.must('exec', id, 'sh', '-c', 'killall yes; pkill -f "[s]tty raw"; true');
+  let left = Infinity;
+  for (const until = Date.now() + 30_000; left > open + 5 && Date.now() < until; await sleep(200))
+    left = openFiles(engine.pid);
+  assert.ok(left <= open + 5, `${open} descriptors before, ${left} after`);
+  assert.equal(engine.must('exec', id, 'echo', 'fine'), 'fine');
+  engine.must('rm', '-f', id, tty);
+  await assertNoLeaks(engine, () => knownTo(engine));
+  noBugs(engine);
+});
+
 test('R25 S45 clients that vanish in the middle: nothing of them stays, and no error escapes', {
   timeout: 120_000,
 }, async (t) => {
