@@ -41,40 +41,74 @@ onBothEngines('other clients', { runtimes: ['crun'] }, ({ same }) => {
   const pythonSdk = existsSync('/usr/lib/python3/dist-packages/docker');
   if (!pythonSdk) test.skip('the SDK for Python cannot be had here');
   else
-    same('the SDK for Python: run, exec, logs, wait, images, volumes, events', (engine) => {
-      const expected = [
-        'ping True linux linux',
-        "run b'out\\nerr\\n'",
-        "failed 3 b'no\\n'",
-        'no image True',
-        "state running sdk {'tier': 'web'} 67108864 ['80/tcp']",
-        "list ['sdk']",
-        "exec 4 b'1\\ne\\n'",
-        "demux 0 b'o\\n' b'e\\n'",
-        "stream b'streamed\\n'",
-        "socket b'through\\n'",
-        "logs b'ready\\n' b'ready\\n' [b'ready\\n']",
-        "top ['PID', 'COMMAND'] ['sleep 100']",
-        'paused paused',
-        "wait {'StatusCode': 137}",
-        'stopped exited 137',
-        'gone No such container: sdk2',
-        "images [['bb:1']] linux",
-        "tagged ['bb:1', 'other:2']",
-        'image gone No such image: nosuch:1',
-        "volume sdkvolume {'a': 'b'} ['sdkdata', 'sdkvolume']",
-        "networks ['bridge', 'host', 'none']",
-        "attached b'typed\\n'",
-        "events ['create', 'attach', 'start', 'kill', 'die', 'destroy']",
-      ];
-      const result = spawnSync('python3', ['-W', 'ignore', `${project}test/compat/python-sdk.py`], {
-        env: engine.env,
-        encoding: 'utf8',
-        timeout: 60_000,
-      });
-      assert.equal(result.status, 0, result.stderr);
-      assert.deepEqual(result.stdout.trim().split('\n'), expected);
-    });
+    same(
+      'the SDK for Python: run, exec, files, logs, wait, images, networks, volumes, events, the low level',
+      (engine) => {
+        const expected = [
+          'ping True linux linux',
+          "run b'out\\nerr\\n'",
+          "failed 3 b'no\\n'",
+          'no image True',
+          "state running sdk {'tier': 'web'} 67108864 ['80/tcp']",
+          "list ['sdk']",
+          "exec 4 b'1\\ne\\n'",
+          "demux 0 b'o\\n' b'e\\n'",
+          "stream b'streamed\\n'",
+          "socket b'through\\n'",
+          "logs b'ready\\n' b'ready\\n' [b'ready\\n']",
+          "top ['PID', 'COMMAND'] ['sleep 100']",
+          'paused paused',
+          "wait {'StatusCode': 137}",
+          'stopped exited 137',
+          'gone No such container: sdk2',
+          "images [['bb:1']] linux",
+          "tagged ['bb:1', 'other:2']",
+          'image gone No such image: nosuch:1',
+          "volume sdkvolume {'a': 'b'} ['sdkdata', 'sdkvolume']",
+          "networks ['bridge', 'host', 'none']",
+          "attached b'typed\\n'",
+          "events ['create', 'attach', 'start', 'kill', 'die', 'destroy']",
+          "put True b'from outside\\n'",
+          "get given 13 b'from outside\\n'",
+          "diff [{'Path': '/tmp', 'Kind': 0}, {'Path': '/tmp/given', 'Kind': 1}]",
+          'export True',
+          "commit ['sdkimage:1'] True made me",
+          "history ['made', '']",
+          "loaded [['sdkimage:1']]",
+          'pruned None',
+          'update None',
+          'stats /sdk4 True 2',
+          'stats stream /sdk4',
+          "tty b'got typed'",
+          "options 0 b'/tmp\\n1000\\n2\\n'",
+          'missing 127',
+          "chunks b'one\\ntwo\\n'",
+          "pairs b'o\\n' b'e\\n'",
+          "networks ['sdknet', 'sdknet2'] ['sdk4']",
+          'in use 403',
+          'stopped 143',
+          "networks pruned ['sdknet']",
+          "volumes pruned ['sdkkept']",
+          "low True [['bb:1']] linux",
+          "low attach b'got this\\n'",
+          'low wait 5 5',
+          "low logs b'got this\\n' b'err\\n'",
+          "low inspect 5 ['/low']",
+          'low removed 0',
+          'low exec No such exec instance: nosuch',
+          'low bad 400 True',
+          "lines [b'1\\n', b'2\\n', b'3\\n']",
+          "df ['BuildCache', 'Containers', 'Images', 'LayersSize', 'Volumes']",
+        ];
+        const result = spawnSync('python3', ['-W', 'ignore', `${project}test/compat/python-sdk.py`], {
+          env: engine.env,
+          encoding: 'utf8',
+          timeout: 180_000,
+        });
+        assert.equal(result.status, 0, `${result.stdout}${result.stderr}`);
+        assert.deepEqual(result.stdout.trim().split('\n'), expected);
+      },
+    );
 
   same('attach without Upgrade: 200, frames, the end of the connection', async (engine) => {
     const id = await created(engine, { Cmd: ['sh', '-c', 'echo out; sleep 0.2; echo err >&2'] });
