@@ -22,7 +22,21 @@ const heavyCommands = ['cli/commands/engine', 'cli/commands/quickstart', 'cli/co
 
 /** Commands that are not for every minute: a file of its own each, with all that it needs. */
 const rareCommands = [
-  ...['why', 'ports', 'inspect', 'debug', 'completion', 'network', 'system', 'top', 'df', 'volume', 'prune', 'update'],
+  ...[
+    'why',
+    'ports',
+    'inspect',
+    'debug',
+    'completion',
+    'network',
+    'system',
+    'dial-stdio',
+    'top',
+    'df',
+    'volume',
+    'prune',
+    'update',
+  ],
 ].map((name) => `cli/commands/${name}`);
 
 const outputName = (name: string) => name.replaceAll('/', '-');

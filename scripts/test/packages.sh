@@ -28,6 +28,9 @@ need /usr/bin/wrk wrk
 # Shells that take our completions.
 need /usr/bin/zsh zsh
 need /usr/bin/fish fish
+# Another machine, as docker -H ssh:// sees it.
+need /usr/sbin/sshd openssh-server
+need /usr/bin/ssh openssh-client
 # A virtual machine, for a run of everything and for who asks for it.
 case " $* " in
 "  " | " missing " | " missing test " | *" vm "*)

@@ -151,7 +151,16 @@ export const commands: Entries = {
       },
     },
   },
-  system: { about: 'df, events, info and prune', commands: ofSystem },
+  system: {
+    about: 'df, events, info and prune',
+    commands: {
+      ...ofSystem,
+      'dial-stdio': {
+        about: 'carry bytes between stdin, stdout and the engine, for ssh',
+        load: async () => (await import('./commands/dial-stdio.ts')).dialStdio,
+      },
+    },
+  },
   adopt: {
     about: 'take over what a Docker engine left',
     load: async () => (await import('./commands/adopt.ts')).adopt,

@@ -5,9 +5,12 @@ import { type Entries, type Entry, type Group, isGroup } from './complete.ts';
 import { plain, printError, printErrorJson } from './terminal.ts';
 
 /** Runs one command line and returns its exit code. */
-export async function runCli(args: readonly string[]): Promise<number> {
+export async function runCli(words: readonly string[]): Promise<number> {
   let json = false;
   try {
+    const { host, args } = takeHost(words);
+    // What commands ask for where the engine is: for this process the flag is the variable.
+    if (host !== undefined) process.env.BERTH_HOST = host;
     const [first, ...rest] = args;
     if (first === undefined || first === '--help' || first === '-h') return say(overview());
     if (first === 'help') return say(await explain(rest));
@@ -30,6 +33,15 @@ export async function runCli(args: readonly string[]): Promise<number> {
     print(message, typeof hint === 'string' ? hint : advice);
     return typeof exitCode === 'number' ? exitCode : 1;
   }
+}
+
+/** `-H ADDRESS` and `--host ADDRESS` before the command, as docker has them. */
+function takeHost(words: readonly string[]): { readonly host: string | undefined; readonly args: readonly string[] } {
+  const [first = '', second] = words;
+  const joined = /^(?:--host=|-H=?)(.+)$/s.exec(first)?.[1];
+  if (joined !== undefined) return { host: joined, args: words.slice(1) };
+  if ((first === '-H' || first === '--host') && second !== undefined) return { host: second, args: words.slice(2) };
+  return { host: undefined, args: words };
 }
 
 const run = (name: string, command: Command, rest: readonly string[]) =>
@@ -112,5 +124,5 @@ function groupHelp(name: string, { about, commands: below, otherwise }: Group): 
 }
 
 function overview(): string {
-  return `berth: containers, faster, and nothing is lost\n\nCommands:\n${linesOf(commands)}\n'berth COMMAND --help' tells more. Everything that speaks to Docker speaks to the engine:\n  export DOCKER_HOST=unix:///run/berth/berth.sock\n`;
+  return `berth: containers, faster, and nothing is lost\n\nCommands:\n${linesOf(commands)}\n'berth COMMAND --help' tells more; 'berth -H ssh://user@host COMMAND' speaks to an engine elsewhere.\nEverything that speaks to Docker speaks to the engine:\n  export DOCKER_HOST=unix:///run/berth/berth.sock\n`;
 }

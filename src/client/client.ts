@@ -1,11 +1,12 @@
 import type { Duplex, Readable } from 'node:stream';
 import { EngineError, type ErrorKind } from '../base/errors.ts';
 import { type ApiVersion, formatVersion, maxVersion, negotiate } from '../protocol/version.ts';
+import type { EngineAddress } from './address.ts';
 import { Connection, ConnectionWasClosed, type Head } from './connection.ts';
 
 export interface EngineClientDeps {
-  /** Path of the engine's socket. */
-  readonly socket: string;
+  /** Path of the engine's socket, or where else it is. */
+  readonly socket: string | EngineAddress;
   /** Undefined: the highest that this client and the engine both speak, asked for once. */
   readonly version?: ApiVersion;
 }
@@ -40,14 +41,14 @@ export class ResponseError extends EngineError {
 /** Connections that are kept for the next request. */
 const mostIdle = 4;
 
-/** The Engine API as a client, over a Unix socket. */
+/** The Engine API as a client. */
 export class EngineClient implements AsyncDisposable {
-  readonly #socket: string;
+  readonly #address: EngineAddress;
   readonly #idle: Connection[] = [];
   #version: Promise<ApiVersion> | undefined;
 
   constructor({ socket, version }: EngineClientDeps) {
-    this.#socket = socket;
+    this.#address = typeof socket === 'string' ? { kind: 'unix', path: socket } : socket;
     if (version !== undefined) this.#version = Promise.resolve(version);
   }
 
@@ -56,7 +57,7 @@ export class EngineClient implements AsyncDisposable {
     if (options.signal?.aborted) throw new EngineError('canceled', 'the request was given up');
     const target = await this.#target(path, options);
     for (;;) {
-      const connection = this.#takeIdle() ?? (await Connection.open(this.#socket));
+      const connection = this.#takeIdle() ?? (await Connection.open(this.#address));
       try {
         return await this.#exchange(connection, method, target, options);
       } catch (error) {
@@ -98,7 +99,7 @@ export class EngineClient implements AsyncDisposable {
     options: RequestOptions = {},
   ): Promise<{ readonly stream: Duplex; readonly multiplexed: boolean }> {
     const target = await this.#target(path, options);
-    const connection = await Connection.open(this.#socket);
+    const connection = await Connection.open(this.#address);
     const { socket } = connection;
     using _abort = onAbort(options.signal, () => socket.destroy());
     try {

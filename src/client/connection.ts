@@ -1,5 +1,5 @@
-import { connect, type Socket } from 'node:net';
-import { codeOf, EngineError, messageOf } from '../base/errors.ts';
+import { EngineError } from '../base/errors.ts';
+import { dial, type EngineAddress, type Line } from './address.ts';
 
 const largestHead = 128 * 1024;
 
@@ -14,28 +14,22 @@ export class ConnectionWasClosed extends Error {}
 
 /** One connection to the engine, read by pulling: HTTP/1.1 as much as this API needs, without the weight of node:http. */
 export class Connection {
-  readonly socket: Socket;
+  readonly socket: Line;
   /** Requests that were answered on it. */
   served = 0;
   readonly spoil = (): void => {
     this.socket.destroy();
   };
 
-  private constructor(socket: Socket) {
+  private constructor(socket: Line) {
     this.socket = socket;
   }
 
-  static open(path: string): Promise<Connection> {
-    return new Promise((resolve, reject) => {
-      const socket = connect({ path, allowHalfOpen: true });
-      socket.once('error', (error) => reject(unreachable(path, error)));
-      socket.once('connect', () => {
-        socket.removeAllListeners('error');
-        // Errors are seen where one reads.
-        socket.on('error', () => {});
-        resolve(new Connection(socket));
-      });
-    });
+  static async open(address: EngineAddress): Promise<Connection> {
+    const line = await dial(address);
+    // Errors are seen where one reads.
+    line.on('error', () => {});
+    return new Connection(line);
   }
 
   /** What came, or undefined at the end. Throws when the connection broke. */
@@ -168,21 +162,8 @@ function parseHead(text: string): Head {
   return { status: Number(status), headers };
 }
 
-function unreachable(path: string, error: Error): EngineError {
-  const code = codeOf(error);
-  if (code === 'EACCES' || code === 'EPERM')
-    return new EngineError('forbidden', `permission denied while trying to connect to the engine at unix://${path}`, {
-      cause: error,
-      hint: "run it as root, or as a member of the socket's group",
-    });
-  if (code === 'ENOENT' || code === 'ECONNREFUSED')
-    return new EngineError('unavailable', `cannot connect to the engine at unix://${path}`, {
-      cause: error,
-      hint: 'is it running? start it with: berth engine start',
-    });
-  return new EngineError('unavailable', `connect to unix://${path}: ${messageOf(error)}`, { cause: error });
-}
-
 function broken(cause: Error | null | undefined): EngineError {
+  // ssh has said why.
+  if (cause instanceof EngineError) return cause;
   return new EngineError('unavailable', 'the engine closed the connection before its answer was whole', { cause });
 }

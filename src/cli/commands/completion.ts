@@ -2,7 +2,7 @@ import { EngineClient } from '../../client/client.ts';
 import { maxVersion } from '../../protocol/version.ts';
 import { type Command, didYouMean, UsageError } from '../command.ts';
 import { type CompletionDeps, complete } from '../complete.ts';
-import { engineSocket } from '../connect.ts';
+import { engineAddress } from '../connect.ts';
 import { engineNames } from '../engine-names.ts';
 
 /** Who presses the tab key waits no longer than this for names. */
@@ -90,7 +90,7 @@ function quickNames(): CompletionDeps['names'] {
   return async (kind) => {
     try {
       // A version is given: to ask for it is a request more.
-      await using client = new EngineClient({ socket: engineSocket(), version: maxVersion });
+      await using client = new EngineClient({ socket: engineAddress(), version: maxVersion });
       return await engineNames(client, kind, signal);
     } catch {
       return [];

@@ -2,6 +2,7 @@ import { EngineError } from '../../base/errors.ts';
 import { type EngineClient, ResponseError } from '../../client/client.ts';
 import type { Command } from '../command.ts';
 import { withEngine } from '../connect.ts';
+import { ownName } from '../engine-names.ts';
 import { formatOption, formatted } from '../format.ts';
 import type { ListedContainer, ListedImage } from '../list-views.ts';
 import { humanBytes, plainLine, printJson, table } from '../terminal.ts';
@@ -96,7 +97,7 @@ function details({ Images, Containers, Volumes }: Usage): string {
     String(users),
   ]);
   const containers = (Containers ?? []).map(({ Names, Image, SizeRw = 0, State }) => [
-    (Names[0] ?? '').slice(1),
+    ownName(Names),
     humanBytes(SizeRw),
     State,
     Image,

@@ -13,11 +13,11 @@ export const version: Command = {
       process.stdout.write(`berth ${versions.berth} (${versions.commit})\n`);
       return 0;
     }
-    const [{ EngineClient }, { engineSocket }] = await Promise.all([
+    const [{ EngineClient }, { engineAddress }] = await Promise.all([
       import('../../client/client.ts'),
       import('../connect.ts'),
     ]);
-    await using client = new EngineClient({ socket: engineSocket() });
+    await using client = new EngineClient({ socket: engineAddress() });
     const engine = await client
       .json<{ Version: string; ApiVersion: string; Platform: { Name: string } }>('GET', '/version')
       .catch((error: unknown) => messageOf(error));
