@@ -69,7 +69,7 @@ export function choosePool(networks: readonly Subnet[], foreign: readonly Subnet
   ];
   for (const pool of pools()) if (!names.has(keyOf(pool)) && !odd.some((subnet) => overlap(pool, subnet))) return pool;
   throw new EngineError('invalid', 'all predefined address pools have been fully subnetted', {
-    hint: 'remove networks that nobody uses (docker network prune), or create this one with --subnet',
+    hint: `${networks.length} networks and ${odd.length} other subnets, of routes and name servers of this host, take them: remove networks that nobody uses (docker network prune), or create this one with --subnet`,
   });
 }
 

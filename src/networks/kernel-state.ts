@@ -13,6 +13,9 @@ import type { Operations, WorkerConfig } from './worker-protocol.ts';
 
 const udp = 17;
 
+/** Milliseconds between two whole looks while nobody tells of a change: a bridge's own settings change in silence. */
+const wholeLookMs = 30_000;
+
 /** What is ours in the kernel, seen from the network worker's thread. */
 export class KernelState {
   readonly sandboxes: Sandboxes;
@@ -26,6 +29,10 @@ export class KernelState {
   #unseen = true;
   /** How our table is listed when it is whole. Made by the audit after a change of ours, when nobody else changed anything. */
   #listing: string | undefined;
+  /** When everything was looked at last. */
+  #looked = Number.NEGATIVE_INFINITY;
+  /** Of a change of links was heard since. */
+  #heard = false;
 
   constructor(config: WorkerConfig) {
     this.#config = config;
@@ -88,8 +95,17 @@ export class KernelState {
     return { gone: this.sandboxes.sweep(this.#config.namespaces, new Set(paths), bridges) };
   }
 
+  /** The last audit would find what it found: nothing has to be listed to know it. */
+  unchanged(): boolean {
+    if (!this.sandboxes.unchanged()) this.#heard = true;
+    if (this.#heard || performance.now() - this.#looked > wholeLookMs) return false;
+    return this.#listing !== undefined && !this.#unseen && generation(this.#netfilter) === this.#generation;
+  }
+
   audit(bridges: readonly BridgePorts[]): Operations['audit']['out'] {
     const mended: string[] = [];
+    this.#looked = performance.now();
+    this.#heard = false;
     const { forwardingEnabled } = this.sandboxes.ensureBridges(bridges.map(({ bridge }) => bridge));
     const { bare } = this.sandboxes;
     if (bare.length > 0) {

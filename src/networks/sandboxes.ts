@@ -4,8 +4,10 @@ import { codeOf } from '../base/errors.ts';
 import { addressBytes } from '../sys/address-bytes.ts';
 import {
   type Link,
+  linkGroups,
   type Netlink,
   type NetlinkSocket,
+  type NetlinkWatch,
   nl,
   parseAddress,
   parseLink,
@@ -50,6 +52,7 @@ export interface SandboxRequest {
 }
 
 const NETLINK_ROUTE = 0;
+const forwarding = '/proc/sys/net/ipv4/ip_forward';
 
 /** Namespaces and links, made on the calling thread; only the network worker calls this, everything in it blocks. */
 export class Sandboxes implements Disposable {
@@ -57,6 +60,7 @@ export class Sandboxes implements Disposable {
   readonly #home = this.#namespaces.open();
   readonly #netlink: Netlink;
   readonly #route: NetlinkSocket;
+  readonly #watch: NetlinkWatch;
   /** The index of each bridge that was made sure of. */
   readonly #bridges = new Map<string, number>();
   /** Bridges that were made, or made again, and whose ports were not attached since. */
@@ -72,6 +76,7 @@ export class Sandboxes implements Disposable {
       find: (name) => this.#find(name),
       deleteLink: (name) => this.#deleteLink(name),
     });
+    this.#watch = netlink.watch(linkGroups);
   }
 
   /**
@@ -80,18 +85,32 @@ export class Sandboxes implements Disposable {
    */
   ensureBridge(spec: BridgeSpec): { readonly forwardingEnabled: boolean } {
     const link = this.#find(spec.name);
-    return this.#ensure(spec, link, link ? this.#addresses() : new Set());
+    this.#ensure(spec, link, link ? this.#addresses() : new Set());
+    return this.#forward([spec]);
   }
 
   /** The same for all of them, with two requests where nothing is amiss. */
   ensureBridges(specs: readonly BridgeSpec[]): { readonly forwardingEnabled: boolean } {
     const links = new Map(this.#links().map((link) => [link.name, link]));
     const addresses = this.#addresses();
-    const ensured = specs.map((spec) => this.#ensure(spec, links.get(spec.name), addresses));
-    return { forwardingEnabled: ensured.some(({ forwardingEnabled }) => forwardingEnabled) };
+    for (const spec of specs) this.#ensure(spec, links.get(spec.name), addresses);
+    return this.#forward(specs);
   }
 
-  #ensure(spec: BridgeSpec, found: Link | undefined, addresses: ReadonlySet<string>) {
+  /** Nobody changed a link or an address since this was asked last, and the host forwards. Cheap, however many there are. */
+  unchanged(): boolean {
+    return (
+      !this.#watch.heard() && readFileSync(forwarding, 'utf8').trim() === '1' && seesBridged() === this.#rulesSeparate
+    );
+  }
+
+  #forward(specs: readonly BridgeSpec[]): { readonly forwardingEnabled: boolean } {
+    const forwardingEnabled = specs.length > 0 && setSysctl('net.ipv4.ip_forward', '1');
+    if (specs.some(({ ipv6 }) => ipv6?.hasAddress)) forwardIpv6();
+    return { forwardingEnabled };
+  }
+
+  #ensure(spec: BridgeSpec, found: Link | undefined, addresses: ReadonlySet<string>): void {
     const { name, mac, mtu, ipv4, ipv6 } = spec;
     if (found && found.kind !== 'bridge') throw new Error(`interface ${name} is there and is not a bridge`);
     let link = found;
@@ -122,9 +141,6 @@ export class Sandboxes implements Disposable {
     if (requests.length > 0) this.#route.request(...requests);
     // Published ports on 127.0.0.1 are translated and routed to the bridge; on no other interface (S39).
     setSysctl(setting('ipv4.conf.*.route_localnet'), '1');
-    const forwardingEnabled = setSysctl('net.ipv4.ip_forward', '1');
-    if (ipv6?.hasAddress) forwardIpv6();
-    return { forwardingEnabled };
   }
 
   create({ path, wirings, routes, sysctls }: SandboxRequest): void {
@@ -377,6 +393,7 @@ export class Sandboxes implements Disposable {
 
   [Symbol.dispose](): void {
     this.#route[Symbol.dispose]();
+    this.#watch[Symbol.dispose]();
     closeSync(this.#home);
   }
 }

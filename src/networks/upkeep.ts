@@ -65,6 +65,8 @@ export class Upkeep {
 
   async #runAudit(): Promise<void> {
     const { kernel, wanted, log, tableName } = this.#deps;
+    // Thousands of bridges are looked at only when there is something to see.
+    if (!this.#firewalls.due && (await kernel.call('unchanged', {}))) return;
     const { table, rulesChanged, mended } = await kernel.call('audit', { bridges: wanted.bridges() });
     if (mended.length > 0) log.warn('somebody changed the network, mended', { mended });
     if (table !== 'intact') {

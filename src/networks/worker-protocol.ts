@@ -46,6 +46,8 @@ export interface Operations {
     in: { readonly paths: readonly string[]; readonly bridges: readonly BridgePorts[] };
     out: { readonly gone: readonly string[] };
   };
+  /** Nothing was changed since the last audit, as far as the kernel tells: there is no need of one. */
+  unchanged: { in: Record<string, never>; out: boolean };
   /** Has anybody changed what is ours? Mends bridge, ports and forwarding; the table is the caller's to send again. */
   audit: {
     in: { readonly bridges: readonly BridgePorts[] };

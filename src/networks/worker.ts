@@ -25,6 +25,7 @@ const operations: { [N in OperationName]: (input: Operations[N]['in']) => Operat
   rules: ({ script }) => state.rules(script),
   forget: ({ address, ports }) => state.forget(address, ports),
   sweep: ({ paths, bridges }) => state.sweep(paths, bridges),
+  unchanged: () => state.unchanged(),
   audit: ({ bridges }) => state.audit(bridges),
   teardown: () => state.teardown(),
 };

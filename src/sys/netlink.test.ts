@@ -6,6 +6,8 @@ import {
   attributes,
   decode,
   encode,
+  linkGroups,
+  Netlink,
   nested,
   nl,
   parseLink,
@@ -95,4 +97,11 @@ test('a flow of conntrack is read: where it went and who answers', () => {
   const { tuple, ...flow } = parseFlow(body) ?? { tuple: Buffer.alloc(0) };
   assert.deepEqual(flow, { protocol: 17, destination: '10.0.0.1', destinationPort: 5353, answeredBy: '172.29.0.2' });
   assert.ok(tuple.length > 0);
+});
+
+test('a watch is silent where nothing changes', { skip: process.platform !== 'linux' }, () => {
+  using watch = new Netlink().watch(linkGroups);
+  watch.heard();
+  // Others on this machine may make links at any moment: all that is certain is that it answers and does not wait.
+  assert.equal(typeof watch.heard(), 'boolean');
 });

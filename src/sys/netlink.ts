@@ -334,10 +334,60 @@ export class Netlink {
   readonly close = libc().func('int close(int)');
   readonly send = libc().func('long send(int, const uint8_t*, size_t, int)');
   readonly receive = libc().func('long recv(int, uint8_t*, size_t, int)');
+  readonly setOption = libc().func('int setsockopt(int, int, int, const uint8_t*, uint32_t)');
   readonly buffer = Buffer.alloc(64 * 1024);
 
   open(protocol: number): NetlinkSocket {
     return new NetlinkSocket(this, protocol);
+  }
+
+  watch(groups: readonly number[]): NetlinkWatch {
+    return new NetlinkWatch(this, groups);
+  }
+}
+
+/** Multicast groups of linux/rtnetlink.h: links, and addresses of both families, that come, go or change. */
+export const linkGroups: readonly number[] = [1, 5, 9];
+
+const NETLINK_ROUTE = 0;
+const SOL_NETLINK = 270;
+const NETLINK_ADD_MEMBERSHIP = 1;
+const MSG_DONTWAIT = 0x40;
+const EAGAIN = 11;
+const ENOBUFS = 105;
+
+/** Hears what the kernel tells of the network namespace in which this was made (netlink(7), groups of rtnetlink). */
+export class NetlinkWatch implements Disposable {
+  readonly #native: Netlink;
+  readonly #fd: number;
+
+  constructor(native: Netlink, groups: readonly number[]) {
+    this.#native = native;
+    this.#fd = check('socket', 'AF_NETLINK', native.socket(AF_NETLINK, SOCK_RAW_CLOEXEC, NETLINK_ROUTE));
+    for (const group of groups) {
+      const value = Buffer.alloc(4);
+      value.writeUInt32LE(group);
+      const set = native.setOption(this.#fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, value, value.length);
+      check('setsockopt', `netlink group ${group}`, set);
+    }
+  }
+
+  /** Whether anything was told since the last time. Does not wait. */
+  heard(): boolean {
+    const { receive, buffer } = this.#native;
+    for (let heard = false; ; heard = true)
+      try {
+        check('recv', 'netlink', receive(this.#fd, buffer, buffer.length, MSG_DONTWAIT));
+      } catch (error) {
+        const errno = error instanceof SyscallError ? error.errno : 0;
+        if (errno === EAGAIN) return heard;
+        // More was told than it could keep.
+        if (errno !== ENOBUFS) throw error;
+      }
+  }
+
+  [Symbol.dispose](): void {
+    this.#native.close(this.#fd);
   }
 }
 
