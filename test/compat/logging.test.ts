@@ -72,6 +72,7 @@ onBothEngines('logging', { runtimes: ['crun'] }, ({ same }) => {
   same('local and none', (engine) => {
     engine.docker(['run', '--name', 'kept', '--log-driver', 'local', '--log-opt', 'max-size=1m', 'bb:1', 'echo', 'hi']);
     assert.equal(engine.docker(['logs', 'kept']).stdout, 'hi\n');
+    assert.equal(engine.must('inspect', '-f', '{{.LogPath}}', 'kept'), '');
     engine.docker(['run', '--name', 'lost', '--log-driver', 'none', 'bb:1', 'echo', 'hi']);
     const { status, stderr } = engine.docker(['logs', 'lost']);
     assert.deepEqual(

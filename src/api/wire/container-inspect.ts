@@ -35,7 +35,7 @@ export function containerInspect(
     ResolvConfPath: files.resolvConf,
     HostnamePath: files.hostname,
     HostsPath: files.hosts,
-    LogPath: files.log,
+    LogPath: container.hostConfig.LogConfig.Type === 'json-file' ? files.log : '',
     Name: `/${container.name}`,
     RestartCount: container.restartCount,
     Driver: driver,
