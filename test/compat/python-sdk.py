@@ -76,7 +76,7 @@ try:
 except docker.errors.ImageNotFound as error:
     say("image gone", error.explanation)
 volume = client.volumes.create("sdkvolume", labels={"a": "b"})
-say("volume", volume.name, volume.attrs["Labels"], [one.name for one in client.volumes.list(filters={"name": "sdk"})])
+say("volume", volume.name, volume.attrs["Labels"], sorted(one.name for one in client.volumes.list(filters={"name": "sdk"})))
 volume.remove()
 client.volumes.get("sdkdata").remove()
 say("networks", sorted(one.name for one in client.networks.list()))
