@@ -116,6 +116,8 @@ try {
     platform: 'node',
     target: 'node24',
     external: ['koffi'],
+    // As modules: its other form asks for Node's own by `require`, which a bundle of modules has not.
+    alias: { yaml: `${root}node_modules/yaml/browser/index.js` },
     plugins: [builtinsAsObjects],
     define: {
       BERTH_BUILD: JSON.stringify({ version: packageVersion(), commit: commit(), built: new Date().toISOString() }),

@@ -140,6 +140,7 @@ export const fakeFacts: SystemFacts = {
   noProxy: '',
   labels: [],
   debug: false,
+  deviceDirectories: ['/etc/cdi'],
   initBinary: 'berth-init',
   firewall: 'nftables',
   addressPools: [],
@@ -192,7 +193,11 @@ export function fakeEngine({
     networks: room<Networks>(networks),
     volumes: room<Volumes>({ list: () => [], ...volumes }),
     events,
-    system: { facts: () => fakeFacts, createDefaults: { runtime: 'crun', cgroupnsMode: 'host' } },
+    system: {
+      facts: () => fakeFacts,
+      discoveredDevices: async () => ['vendor.com/thing=one'],
+      createDefaults: { runtime: 'crun', cgroupnsMode: 'host' },
+    },
   };
   return { engine, events };
 }

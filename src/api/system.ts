@@ -40,6 +40,8 @@ export interface SystemFacts {
   readonly labels: readonly string[];
   readonly debug: boolean;
   readonly initBinary: string;
+  /** Where CDI files are. */
+  readonly deviceDirectories: readonly string[];
   readonly firewall: string;
   readonly addressPools: readonly { readonly base: string; readonly size: number }[];
   readonly warnings: readonly string[];
@@ -85,6 +87,8 @@ export interface DiskReporter {
 /** `daemon/` implements it. */
 export interface SystemInfo {
   facts(): SystemFacts;
+  /** CDI devices that containers may be given, by their qualified names. */
+  discoveredDevices(): Promise<readonly string[]>;
   /** What a container gets that asks for nothing. */
   readonly createDefaults: CreateDefaults;
 }

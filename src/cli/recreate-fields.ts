@@ -155,9 +155,11 @@ export const fields: readonly Field[] = [
     }),
   list('--device-cgroup-rule', 'device_cgroup_rules', (host) => host.DeviceCgroupRules),
   ({ container: { HostConfig } }) =>
-    HostConfig.DeviceRequests?.length
-      ? { notes: [`--gpus is to be added by hand: ${JSON.stringify(HostConfig.DeviceRequests)}`] }
-      : undefined,
+    (HostConfig.DeviceRequests ?? []).flatMap((request): readonly Part[] =>
+      request.Driver === 'cdi'
+        ? (request.DeviceIDs ?? []).map((name) => ({ run: ['--device', name], compose: { devices: [name] } }))
+        : [{ notes: [`--gpus is to be added by hand: ${JSON.stringify(request)}`] }],
+    ),
   word('--pid', 'pid', (host) => host.PidMode),
   word(
     '--ipc',

@@ -43,6 +43,14 @@ test('what the image or the defaults say is not said again', () => {
   );
 });
 
+test('a device of CDI is said by its name', () => {
+  const cdi = { Driver: 'cdi', DeviceIDs: ['vendor.com/thing=one'] };
+  const gpu = { Count: -1, Capabilities: [['gpu']] };
+  const text = words({ HostConfig: { DeviceRequests: [cdi, gpu] } });
+  assert.match(text, /--gpus is to be added by hand: \{"Count":-1/);
+  assert.match(text, / --device vendor.com\/thing=one app:1$/);
+});
+
 test('a part of an image that is mounted is said in both forms', () => {
   const mount = { Type: 'image', Source: 'files:1', Target: '/m', ImageOptions: { Subpath: 'data' } };
   const body = { HostConfig: { Mounts: [mount] } };

@@ -9,6 +9,7 @@ import type { Image } from '../images/images.ts';
 import { formatPlatform, hostPlatform, type Platform, platformScore } from '../oci/platform.ts';
 import type { ContainerConfig, CreateRequest, HostConfig } from '../protocol/container.ts';
 import { parseSignal } from '../protocol/signals.ts';
+import { checkDeviceRequests } from '../runtime/cdi/requests.ts';
 import { workingDirectory } from '../runtime/spec/build.ts';
 import { checkHostConfig } from '../runtime/spec/check.ts';
 import { appArmorProfile, parseSecurityOptions } from '../runtime/spec/security.ts';
@@ -193,7 +194,7 @@ function checkRequest({ deps }: Room, config: ContainerConfig, asked: HostConfig
   workingDirectory(config.WorkingDir);
   if (config.WorkingDir !== '' && !config.WorkingDir.startsWith('/'))
     throw invalid(`the working directory '${config.WorkingDir}' is invalid, it needs to be an absolute path`);
-  if (filled.DeviceRequests?.length) throw invalid(noDeviceDriver(filled.DeviceRequests));
+  checkDeviceRequests(filled.DeviceRequests ?? []);
   for (const option of Object.keys(filled.StorageOpt ?? {}))
     throw invalid(
       option === 'size'
@@ -344,13 +345,6 @@ async function makeMount(
 function portsWarning({ NetworkMode, PortBindings, PublishAllPorts }: HostConfig): readonly string[] {
   if (NetworkMode !== 'host' || (Object.keys(PortBindings).length === 0 && !PublishAllPorts)) return [];
   return ['Published ports are discarded when using host network mode'];
-}
-
-/** `--gpus` and CDI devices: nothing here can hand them out. */
-function noDeviceDriver([first]: readonly unknown[]): string {
-  const { Driver = '', Capabilities = [] } = (first ?? {}) as { Driver?: string; Capabilities?: string[][] };
-  const wanted = Capabilities.map((all) => `[${all.join(' ')}]`).join(' ');
-  return `could not select device driver ${JSON.stringify(Driver)} with capabilities: [${wanted}]`;
 }
 
 function platformWarning({ manifest, config }: Image, asked: Platform | undefined): readonly string[] {

@@ -479,6 +479,7 @@ export async function fakeEngine(image: Image = fakeImage()) {
       networks,
       volumes,
       runtime,
+      cdi: { list: async () => [], editsFor: async () => [] },
       machine: fakeMachine,
       log: silentLog,
       config: {

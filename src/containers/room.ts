@@ -7,6 +7,7 @@ import type { Events } from '../events/bus.ts';
 import type { Images } from '../images/images.ts';
 import type { Networks } from '../networks/networks.ts';
 import type { Digest } from '../oci/digest.ts';
+import type { CdiRegistry } from '../runtime/cdi/registry.ts';
 import type { AttachRequest, Runtime, Task } from '../runtime/runtime.ts';
 import type { Machine } from '../runtime/spec/input.ts';
 import type { Snapshotter } from '../snapshots/snapshotter.ts';
@@ -48,6 +49,7 @@ export interface ContainersDeps {
   readonly volumes: Volumes;
   readonly runtime: Runtime;
   readonly machine: Machine;
+  readonly cdi: Pick<CdiRegistry, 'list' | 'editsFor'>;
   readonly log: Log;
   readonly config: ContainersConfig;
 }

@@ -3,6 +3,8 @@ import { hostname as hostsName } from 'node:os';
 import { codeOf, EngineError, messageOf } from '../base/errors.ts';
 import { makeDirectories } from '../base/make-directories.ts';
 import type { Endpoint } from '../networks/networks.ts';
+import { injectDevices } from '../runtime/cdi/inject.ts';
+import { devicesAsked } from '../runtime/cdi/requests.ts';
 import type { Task } from '../runtime/runtime.ts';
 import { buildSpec } from '../runtime/spec/build.ts';
 import { resolveDevices } from '../runtime/spec/devices.ts';
@@ -131,7 +133,10 @@ async function launch(room: Room, container: ContainerRecord): Promise<Task> {
     config.Hostname ||
     (owner === undefined ? '' : room.store.get(owner).config.Hostname) ||
     (network.namespace === 'host' ? hostsName() : '');
-  const spec = buildSpec({
+  const requests = hostConfig.DeviceRequests ?? [];
+  const asked = requests.length > 0 ? devicesAsked(requests, await deps.cdi.list()) : [];
+  const edits = await deps.cdi.editsFor(asked);
+  const built = buildSpec({
     id,
     config,
     hostConfig,
@@ -149,6 +154,7 @@ async function launch(room: Room, container: ContainerRecord): Promise<Task> {
     machine: deps.machine,
     labels: { process: container.processLabel, mount: container.mountLabel },
   });
+  const spec = injectDevices(built, edits);
 
   const pending = [...(room.pending.get(id) ?? [])];
   const [rows, columns] = hostConfig.ConsoleSize;

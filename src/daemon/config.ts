@@ -142,6 +142,12 @@ export const settings = {
   ),
   runtimes: setting('runtimes', {}, pairs, 'further OCI runtimes by name, each with its path'),
   init: setting('init', '/usr/bin/tini-static', path, 'the init process of --init'),
+  cdiSpecDirs: setting(
+    'cdiSpecDirs',
+    ['/etc/cdi', '/var/run/cdi'],
+    list,
+    'where files of the Container Device Interface are, for --device vendor.com/class=name and --gpus; later ones win',
+  ),
   cgroupParent: setting(
     'cgroupParent',
     '/berth',

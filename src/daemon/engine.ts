@@ -14,6 +14,7 @@ import { defaultNetworksConfig, HostNetworks } from '../networks/host-networks.t
 import { hostPlatform } from '../oci/platform.ts';
 import { HttpRegistry } from '../remotes/http-registry.ts';
 import { buildMonitor } from '../runtime/build-monitor.ts';
+import { CdiRegistry } from '../runtime/cdi/registry.ts';
 import { OciRuntime } from '../runtime/oci-runtime.ts';
 import { ensureAppArmorProfile } from '../runtime/spec/apparmor.ts';
 import { readMachine } from '../runtime/spec/machine.ts';
@@ -121,6 +122,7 @@ export async function openEngine(config: Config, log: Log) {
     log,
   });
 
+  const cdi = new CdiRegistry({ directories: config.cdiSpecDirs, log });
   const containers = opened.use(
     await EngineContainers.open({
       root: join(root, 'containers'),
@@ -133,6 +135,7 @@ export async function openEngine(config: Config, log: Log) {
       volumes,
       runtime,
       machine,
+      cdi,
       log,
       config: {
         init: existsSync(config.init) ? config.init : '',
@@ -163,6 +166,7 @@ export async function openEngine(config: Config, log: Log) {
     machine,
     runtime,
     snapshots,
+    cdi,
     warnings: health.warnings,
     bridgeSubnet: () => networks.get('bridge').subnets[0]?.subnet,
   });

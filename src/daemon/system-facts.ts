@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism, hostname, release, totalmem } from 'node:os';
 import type { SystemFacts, SystemInfo } from '../api/system.ts';
+import type { CdiRegistry } from '../runtime/cdi/registry.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { Machine } from '../runtime/spec/input.ts';
 import type { Snapshotter } from '../snapshots/snapshotter.ts';
@@ -12,6 +13,7 @@ export interface HostSystemDeps {
   readonly machine: Machine;
   readonly runtime: Runtime;
   readonly snapshots: Snapshotter;
+  readonly cdi: Pick<CdiRegistry, 'directories' | 'list'>;
   /** What `docker info` ends with; asked again at every info, because machines change. */
   readonly warnings: () => readonly string[];
   readonly bridgeSubnet: () => string | undefined;
@@ -31,6 +33,10 @@ export class HostSystem implements SystemInfo {
       logDriver: 'json-file',
       logOptions: {},
     };
+  }
+
+  discoveredDevices(): Promise<readonly string[]> {
+    return this.#deps.cdi.list();
   }
 
   facts(): SystemFacts {
@@ -80,6 +86,7 @@ export class HostSystem implements SystemInfo {
       labels: [],
       debug: config.debug,
       initBinary: config.init,
+      deviceDirectories: config.cdiSpecDirs,
       firewall: 'nftables',
       addressPools: pools(bridgeSubnet()),
       warnings: warnings(),

@@ -7,7 +7,27 @@ export interface Spec {
   readonly domainname?: string;
   readonly mounts: readonly SpecMount[];
   readonly annotations?: Readonly<Record<string, string>>;
+  readonly hooks?: Hooks;
   readonly linux: Linux;
+}
+
+/** config.md, "POSIX-platform Hooks". */
+export type Hooks = {
+  readonly [K in
+    | 'prestart'
+    | 'createRuntime'
+    | 'createContainer'
+    | 'startContainer'
+    | 'poststart'
+    | 'poststop']?: readonly Hook[];
+};
+
+export interface Hook {
+  readonly path: string;
+  readonly args?: readonly string[];
+  readonly env?: readonly string[];
+  /** Seconds. */
+  readonly timeout?: number;
 }
 
 export interface Process {

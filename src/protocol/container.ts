@@ -142,7 +142,15 @@ export interface HostConfig {
   readonly CpusetMems: string;
   readonly Devices: readonly DeviceMapping[];
   readonly DeviceCgroupRules: readonly string[] | null;
-  readonly DeviceRequests: readonly unknown[] | null;
+  readonly DeviceRequests:
+    | readonly {
+        readonly Driver?: string;
+        readonly Count?: number;
+        readonly DeviceIDs?: readonly string[];
+        readonly Capabilities?: readonly (readonly string[])[];
+        readonly Options?: Readonly<Record<string, string>>;
+      }[]
+    | null;
   readonly MemoryReservation: number;
   readonly MemorySwap: number;
   readonly MemorySwappiness: number | null;

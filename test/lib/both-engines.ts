@@ -21,7 +21,14 @@ export function onBothEngines(
     reference = 'newest',
     images = [{ name: 'bb:1' }],
     runtimes = ['crun'],
-  }: { reference?: ReferenceName; images?: readonly ImageOptions[]; runtimes?: readonly string[] },
+    flags = { berth: [], reference: [] },
+  }: {
+    reference?: ReferenceName;
+    images?: readonly ImageOptions[];
+    runtimes?: readonly string[];
+    /** Of the engines themselves. */
+    flags?: { readonly berth: readonly string[]; readonly reference: readonly string[] };
+  },
   declare: (compared: Compared) => void,
 ): void {
   const starters: readonly {
@@ -32,9 +39,9 @@ export function onBothEngines(
     ...runtimes.map((runtime) => ({
       name: `berth with ${runtime}`,
       isBerth: true,
-      start: () => startBerth({ flags: ['--default-runtime', runtime], name: `berth-${runtime}` }),
+      start: () => startBerth({ flags: ['--default-runtime', runtime, ...flags.berth], name: `berth-${runtime}` }),
     })),
-    { name: `docker (${reference})`, isBerth: false, start: () => startReference(reference) },
+    { name: `docker (${reference})`, isBerth: false, start: () => startReference(reference, flags.reference) },
   ];
   for (const { name, isBerth, start } of starters) {
     describe(`${title}, ${name}`, () => {

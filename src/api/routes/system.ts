@@ -41,13 +41,14 @@ export function systemRoutes(deps: SystemRouteDeps): Route[] {
     head('/_ping', () => ping('')),
     get('/version', () => json(200, versionReply(system, versions))),
     get('/info', async ({ version }) => {
-      const images = await deps.images.list();
+      const [images, devices] = await Promise.all([deps.images.list(), system.discoveredDevices()]);
       return json(
         200,
         engineInfo({
           facts: system.facts(),
           containers: deps.containers.list(),
           images: images.length,
+          devices,
           listeners: deps.events.listeners,
           engineVersion: versions.engine,
           version,

@@ -7,12 +7,14 @@ export interface InfoParts {
   readonly containers: readonly Container[];
   readonly images: number;
   readonly listeners: number;
+  /** Qualified names of CDI devices. */
+  readonly devices: readonly string[];
   readonly engineVersion: string;
   readonly version: ApiVersion;
 }
 
 /** The answer of `GET /info`. Objects that the CLI looks into are there even where they say nothing. */
-export function engineInfo({ facts, containers, images, listeners, engineVersion, version }: InfoParts) {
+export function engineInfo({ facts, containers, images, listeners, devices, engineVersion, version }: InfoParts) {
   const count = (...statuses: readonly string[]) =>
     containers.filter(({ state }) => statuses.includes(state.status)).length;
   const running = count('running', 'restarting');
@@ -93,8 +95,8 @@ export function engineInfo({ facts, containers, images, listeners, engineVersion
     SecurityOptions: facts.securityOptions,
     DefaultAddressPools: facts.addressPools.map(({ base, size }) => ({ Base: base, Size: size })),
     ...(version >= 1049 && { FirewallBackend: { Driver: facts.firewall } }),
-    CDISpecDirs: [],
-    ...(version >= 1050 && { DiscoveredDevices: [] }),
+    CDISpecDirs: facts.deviceDirectories,
+    ...(version >= 1050 && { DiscoveredDevices: devices.map((ID) => ({ Source: 'cdi', ID })) }),
     Warnings: facts.warnings,
   };
 }

@@ -97,6 +97,9 @@ function deviceOf(found: Stats, path: string, access: string): HostDevice | unde
 const major = (rdev: number) => (rdev >>> 8) & 0xfff;
 const minor = (rdev: number) => (rdev & 0xff) | ((rdev >>> 12) & 0xfff00);
 
+/** `st_rdev`, taken apart. */
+export const deviceNumber = (rdev: number) => ({ major: major(rdev), minor: minor(rdev) });
+
 export const validAccess = (access: string) => /^[rwm]{1,3}$/.test(access) && new Set(access).size === access.length;
 
 /** Nodes that are made in the container's /dev, beside those that runtimes always make. */
