@@ -38,6 +38,7 @@ export function mountPart(mount: MountSpec): Part {
       words.push(`bind-recursive=${recursive}`);
       options['recursive'] = recursive;
     }
+    if (bind.IDMap) notes.push(`--mount cannot ask for mapped owners; -v ${Source}:${Target}:idmap can`);
     if (bind.CreateMountpoint) {
       options['create_host_path'] = true;
       notes.push(`--mount cannot ask for ${Source} to be made where it is missing`);

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { closeSync, constants, fstatSync, openSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type { FileJobs, TarOut } from '../archive/file-jobs.ts';
 import type { Change, MountView, PathStat, RootView } from '../archive/view.ts';
@@ -7,6 +7,7 @@ import { codeOf, EngineError } from '../base/errors.ts';
 import { decompressed } from '../images/decompress.ts';
 import { cleanPath } from '../protocol/volume-spec.ts';
 import { resolveUser } from '../runtime/spec/user.ts';
+import { openWithOwners } from './idmap.ts';
 import type { ContainerRecord } from './record.ts';
 import { type Room, volumesOf } from './room.ts';
 
@@ -121,13 +122,18 @@ async function openView(
   const mounts: MountView[] = [];
   const add = (target: string, source: MountView['source'], how: { readOnly: boolean; alone?: boolean }) =>
     mounts.push({ target, source, readOnly: how.readOnly, alone: how.alone ?? false });
-  for (const { point, tmpfs, subpath, recursive, image } of own.mounts) {
+  for (const { point, tmpfs, subpath, recursive, image, idmap } of own.mounts) {
     const { Destination: target, Source: at, RW, Type } = point;
     const how = { readOnly: !RW, alone: Type === 'bind' && !recursive };
     // A tmpfs is nowhere but in the mounts of the container's processes.
     if (image) {
       const files = undo.use(await room.deps.snapshots.open(image.snapshot, { label: container.mountLabel }));
       add(target, { at: files.root, below: subpath }, how);
+    } else if (idmap && statSync(at, { throwIfNoEntry: false })?.isDirectory()) {
+      const user = resolveUser(snapshot.root, container.config.User);
+      const mapped = await openWithOwners({ source: at, recursive, user });
+      undo.defer(() => closeSync(mapped));
+      add(target, { at: mapped, below: subpath }, how);
     } else if (tmpfs === undefined) add(target, { at, below: subpath }, how);
     else if (inside !== undefined) add(target, { at: inside, below: target }, how);
   }

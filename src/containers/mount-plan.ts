@@ -73,7 +73,7 @@ const plain = {
 
 const propagations = new Set(['private', 'rprivate', 'shared', 'rshared', 'slave', 'rslave']);
 function plannedBind(text: string): PlannedMount {
-  const { type, source, target, readOnly, propagation, relabel, noCopy, mode } = parseBind(text);
+  const { type, source, target, readOnly, propagation, relabel, noCopy, idmap, mode } = parseBind(text);
   return {
     ...plain,
     type,
@@ -84,6 +84,7 @@ function plannedBind(text: string): PlannedMount {
     readOnly,
     propagation: type === 'bind' ? propagation || 'rprivate' : '',
     noCopy,
+    ...(idmap && { idmap }),
     createSource: type === 'bind',
     // A volume is for containers, whatever its folder on the host is labelled as.
     relabel: relabel || (type === 'volume' ? 'z' : undefined),
@@ -119,6 +120,7 @@ function parseMount(mount: MountSpec): PlannedMount {
       recursive: !BindOptions?.NonRecursive,
       recursiveReadOnly,
       createSource: BindOptions?.CreateMountpoint ?? false,
+      ...(BindOptions?.IDMap && { idmap: true }),
     };
   }
   if (Type === 'volume') {

@@ -34,6 +34,8 @@ export interface HeldMount {
   readonly anonymous: boolean;
   /** The options of a tmpfs, as --tmpfs has them. */
   readonly tmpfs: string | undefined;
+  /** The owner of the source and the container's user change places. */
+  readonly idmap?: boolean;
   /** Of a mount of type `image`. */
   readonly image?: MountedImage;
 }

@@ -9,7 +9,7 @@ import type { Task } from '../runtime/runtime.ts';
 import { buildSpec } from '../runtime/spec/build.ts';
 import { resolveDevices } from '../runtime/spec/devices.ts';
 import { containerEnv } from '../runtime/spec/env.ts';
-import { type ContainerMount, noDevices, type SpecNamespaces } from '../runtime/spec/input.ts';
+import { type ContainerMount, noDevices, type SpecNamespaces, type SpecUser } from '../runtime/spec/input.ts';
 import { tmpfsOptions } from '../runtime/spec/mounts.ts';
 import { checkPropagation } from '../runtime/spec/propagation.ts';
 import { resolveUser } from '../runtime/spec/user.ts';
@@ -18,6 +18,7 @@ import { removeBundle } from './bundle.ts';
 import { joinRequest, networksToJoin } from './endpoints.ts';
 import { afterStartFailure, supervise } from './exits.ts';
 import { healthAtStart } from './health.ts';
+import { mountWithOwners } from './idmap.ts';
 import { mountImages } from './image-mounts.ts';
 import { makeDirectoryInside } from './inside.ts';
 import { checkLinks, linkEnv } from './links.ts';
@@ -124,7 +125,7 @@ async function launch(room: Room, container: ContainerRecord): Promise<Task> {
   if (config.WorkingDir !== '' && config.WorkingDir !== '/') makeDirectoryInside(rootfs, config.WorkingDir);
   // The container has a mount of its own as soon as it runs.
   using _parts = { [Symbol.dispose]: () => unmountSubpaths(room, id) };
-  const mounts = specMounts(room, container);
+  const mounts = await specMounts(room, container, user);
   if (mounts.some((mount) => mount.type === 'bind' && /^r?(shared|slave)$/.test(mount.propagation ?? '')))
     checkPropagation(mounts, readFileSync('/proc/self/mountinfo', 'utf8'));
   // Who shares another's network has its name too.
@@ -314,10 +315,10 @@ async function makeBindSources({ own }: ContainerRecord): Promise<void> {
   }
 }
 
-function specMounts(room: Room, container: ContainerRecord): readonly ContainerMount[] {
+async function specMounts(room: Room, container: ContainerRecord, user: SpecUser): Promise<readonly ContainerMount[]> {
   const { own, hostConfig, files } = container;
   const mounts: ContainerMount[] = [];
-  for (const mount of own.mounts) mounts.push(specMount(room, container.id, mount));
+  for (const mount of own.mounts) mounts.push(await specMount(room, container.id, mount, user));
   for (const [target, options] of Object.entries(hostConfig.Tmpfs ?? {}))
     mounts.push({ type: 'tmpfs', target, options: tmpfsOptions(options) });
   const taken = new Set(mounts.map(({ target }) => target));
@@ -337,8 +338,8 @@ function specMounts(room: Room, container: ContainerRecord): readonly ContainerM
   return mounts;
 }
 
-function specMount(room: Room, id: string, mount: HeldMount): ContainerMount {
-  const { point, recursive, recursiveReadOnly, subpath, tmpfs } = mount;
+async function specMount(room: Room, id: string, mount: HeldMount, user: SpecUser): Promise<ContainerMount> {
+  const { point, recursive, recursiveReadOnly, subpath, tmpfs, idmap } = mount;
   const target = point.Destination;
   if (tmpfs !== undefined) return { type: 'tmpfs', target, options: tmpfsOptions(tmpfs) };
   const found = statSync(point.Source, { throwIfNoEntry: false });
@@ -347,7 +348,11 @@ function specMount(room: Room, id: string, mount: HeldMount): ContainerMount {
       'invalid',
       `invalid mount config for type "${point.Type}": bind source path does not exist: ${point.Source}`,
     );
-  const source = subpath === '' ? point.Source : mountSubpath(room, id, { root: point.Source, path: subpath });
+  const source = idmap
+    ? await mountWithOwners(room, id, { source: point.Source, recursive, user })
+    : subpath === ''
+      ? point.Source
+      : mountSubpath(room, id, { root: point.Source, path: subpath });
   const isDirectory = subpath === '' ? found.isDirectory() : statSync(source).isDirectory();
   const volume = point.Type === 'volume' ? room.deps.volumes.list().find(({ name }) => name === point.Name) : undefined;
   return {

@@ -31,16 +31,22 @@ export function mountSubpath(
     throw new EngineError('invalid', `cannot access path ${full}: lstat ${full}: no such file or directory`);
   }
   try {
-    mkdirSync(directory(room, id), { recursive: true, mode: 0o700 });
-    const target = join(directory(room, id), String(readdirSync(directory(room, id)).length));
-    if (fstatSync(fd).isDirectory()) mkdirSync(target);
-    else writeFileSync(target, '');
+    const target = newMountPoint(room, id, fstatSync(fd).isDirectory());
     const { MS_BIND, MS_REC } = mountFlags;
     new MountCalls().mount({ source: `/proc/self/fd/${fd}`, target, flags: MS_BIND | MS_REC });
     return target;
   } finally {
     closeSync(fd);
   }
+}
+
+/** Where something is mounted for the runtime to mount from there, until the container runs. */
+export function newMountPoint(room: Room, id: string, isDirectory: boolean): string {
+  mkdirSync(directory(room, id), { recursive: true, mode: 0o700 });
+  const target = join(directory(room, id), String(readdirSync(directory(room, id)).length));
+  if (isDirectory) mkdirSync(target);
+  else writeFileSync(target, '');
+  return target;
 }
 
 /** Never deletes what is mounted: what cannot be unmounted makes the removal fail. */

@@ -57,6 +57,8 @@ export interface MountSpec {
     readonly Propagation?: string;
     readonly NonRecursive?: boolean;
     readonly CreateMountpoint?: boolean;
+    /** Berth's own: as the mode `idmap` of -v. */
+    readonly IDMap?: boolean;
     readonly ReadOnlyNonRecursive?: boolean;
     readonly ReadOnlyForceRecursive?: boolean;
   };

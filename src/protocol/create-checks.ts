@@ -191,6 +191,8 @@ function checkMount(mount: MountSpec, version: ApiVersion): void {
       const propagation = mount.BindOptions?.Propagation ?? '';
       if (!['', 'private', 'rprivate', 'shared', 'rshared', 'slave', 'rslave'].includes(propagation))
         throw bad(`invalid propagation mode: ${propagation}`);
+      if (mount.BindOptions?.IDMap && /shared|slave/.test(propagation))
+        throw bad(`IDMap cannot be combined with the propagation mode ${propagation}`);
       break;
     }
     case 'volume':

@@ -35,6 +35,7 @@ const mount = object('Mount', {
     Propagation: string,
     NonRecursive: boolean,
     CreateMountpoint: boolean,
+    IDMap: boolean,
     ReadOnlyNonRecursive: boolean,
     ReadOnlyForceRecursive: boolean,
   }),

@@ -110,6 +110,9 @@ test('binds and mounts are checked in the words of Docker', () => {
     refused(bind(bad), `invalid volume specification: '${bad}'`);
   refused(bind('/a:/b:rw,ro'), /invalid mode: rw,ro$/);
   refused(bind('/a:/b:nocopy'), /invalid mode: nocopy$/);
+  read(bind('/a:/b:ro,idmap'));
+  refused(bind('vol:/b:idmap'), /invalid mode: idmap$/);
+  refused(bind('/a:/b:idmap,rslave'), /invalid mode: idmap,rslave$/);
   refused(bind('a'), /mount path must be absolute$/);
   refused(bind('/a:b'), /mount path must be absolute$/);
   refused(bind('/a:/x/..'), /destination can't be '\/'$/);
@@ -137,6 +140,8 @@ test('binds and mounts are checked in the words of Docker', () => {
     mount({ Type: 'volume', Source: 'vol', Target: '/b', VolumeOptions: { Subpath: 'a/../../b' } }),
     /subpath must be/,
   );
+  const idmap = { IDMap: true, Propagation: 'rshared' };
+  refused(mount({ Type: 'bind', Source: '/a', Target: '/b', BindOptions: idmap }), /IDMap cannot be combined/);
   read(mount({ Type: 'image', Source: 'a:1', Target: '/i', ImageOptions: { Subpath: 'a/../b' } }));
   refused(mount({ Type: 'image', Target: '/i' }), /field Source must not be empty/);
   refused(mount({ Type: 'image', Source: 'a', Target: '/i', ImageOptions: { Subpath: '../b' } }), /subpath must be/);

@@ -12,6 +12,8 @@ export interface BindSpec {
   /** SELinux: `z` shared, `Z` private. */
   readonly relabel: 'z' | 'Z' | '';
   readonly noCopy: boolean;
+  /** Berth's own: the files belong to the container's user. */
+  readonly idmap: boolean;
   /** The options as they were written. */
   readonly mode: string;
 }
@@ -40,13 +42,16 @@ export function parseBind(text: string): BindSpec {
   const propagation = chosen(propagations);
   const noCopy = chosen(['nocopy']);
   const consistency = chosen(consistencies);
-  const groups = [access, relabel, propagation, noCopy, consistency];
+  const idmap = chosen(['idmap']);
+  const groups = [access, relabel, propagation, noCopy, consistency, idmap];
   const known = groups.reduce((sum, group) => sum + group.length, 0);
   const wrong =
     groups.some((group) => group.length > 1) ||
     known !== options.length ||
     (type === 'bind' && noCopy.length > 0) ||
-    (type === 'volume' && propagation.length > 0);
+    (type === 'volume' && propagation.length + idmap.length > 0) ||
+    // What is mounted later comes with its own owners.
+    (idmap.length > 0 && /shared|slave/.test(propagation[0] ?? ''));
   if (wrong) throw new EngineError('invalid', `invalid mode: ${mode}`);
   return {
     type,
@@ -56,6 +61,7 @@ export function parseBind(text: string): BindSpec {
     propagation: propagation[0] ?? '',
     relabel: (relabel[0] ?? '') as BindSpec['relabel'],
     noCopy: noCopy.length > 0,
+    idmap: idmap.length > 0,
     mode,
   };
 }

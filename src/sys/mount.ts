@@ -28,12 +28,15 @@ const FSCONFIG_SET_FLAG = 0;
 const FSCONFIG_SET_STRING = 1;
 const FSCONFIG_CMD_CREATE = 6;
 const MOVE_MOUNT_F_EMPTY_PATH = 4;
-const numbers = { openTree: 428, moveMount: 429, fsopen: 430, fsconfig: 431, fsmount: 432 } as const;
+const numbers = { openTree: 428, moveMount: 429, fsopen: 430, fsconfig: 431, fsmount: 432, mountSetattr: 442 } as const;
 const FSOPEN_CLOEXEC = 1;
 const FSMOUNT_CLOEXEC = 1;
 const OPEN_TREE_CLONE = 1;
 const OPEN_TREE_CLOEXEC = 0o2000000;
 const AT_FDCWD = -100;
+const AT_EMPTY_PATH = 0x1000;
+const AT_RECURSIVE = 0x8000;
+const MOUNT_ATTR_IDMAP = 0x100000n;
 
 export interface MountCall {
   readonly source: string;
@@ -66,6 +69,7 @@ export class MountCalls {
   readonly #fsmount = libc().func('syscall', 'long', ['long', 'int', 'uint', 'uint']);
   readonly #moveMount = libc().func('syscall', 'long', ['long', 'int', 'str', 'int', 'str', 'uint']);
   readonly #openTree = libc().func('syscall', 'long', ['long', 'int', 'str', 'uint']);
+  readonly #mountSetattr = libc().func('syscall', 'long', ['long', 'int', 'str', 'uint', 'void *', 'size_t']);
   readonly #close = libc().func('int close(int)');
 
   mount({ source, target, type, flags = 0, data }: MountCall): void {
@@ -139,10 +143,22 @@ export class MountCalls {
     check('move_mount', target, this.#moveMount(moveMount, mount, '', AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH));
   }
 
-  /** open_tree(2): a detached mount of what is seen at `path`, without what is mounted below it. */
-  cloneDetached(path: string): number {
-    const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+  /** open_tree(2): a detached mount of what is seen at `path`, with what is mounted below it only when `recursive`. */
+  cloneDetached(path: string, { recursive = false } = {}): number {
+    const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0);
     return check('open_tree', path, this.#openTree(numbers.openTree, AT_FDCWD, path, flags));
+  }
+
+  /** mount_setattr(2): owners are shown and stored by the maps of a user namespace. Only of a mount that is detached still. */
+  mapOwners(mount: number, namespace: number, { recursive = false } = {}): void {
+    const { mountSetattr } = numbers;
+    // struct mount_attr: attr_set, attr_clr, propagation, userns_fd.
+    const attributes = Buffer.alloc(32);
+    attributes.writeBigUInt64LE(MOUNT_ATTR_IDMAP, 0);
+    attributes.writeBigUInt64LE(BigInt(namespace), 24);
+    const flags = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0);
+    const { length } = attributes;
+    check('mount_setattr', `fd ${mount}`, this.#mountSetattr(mountSetattr, mount, '', flags, attributes, length));
   }
 }
 

@@ -1,0 +1,87 @@
+import { closeSync, openSync, readlinkSync, writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { EngineError, messageOf } from '../base/errors.ts';
+import { reap, socketPair, spawn } from './spawn.ts';
+
+/** A line of uid_map or gid_map (user_namespaces(7)). */
+export interface IdRange {
+  /** In the namespace. */
+  readonly inside: number;
+  /** In the namespace that this process is in. */
+  readonly outside: number;
+  readonly count: number;
+}
+
+const longest = 10_000;
+
+/**
+ * A new user namespace with these maps, as a descriptor: the namespace is there as long as somebody holds one, or a mount
+ * that was made with it. The process that makes it must be one of its own with a single thread, so that a program does it
+ * (unshare(1)); it ends before this returns, and when the engine is killed. Throws `unavailable`.
+ */
+export async function userNamespace(ranges: {
+  readonly uids: readonly IdRange[];
+  readonly gids: readonly IdRange[];
+}): Promise<number> {
+  const [ours, theirs] = socketPair();
+  const argv = ['unshare', '--user', '/bin/sh', '-c', 'read line <&3'];
+  let pid: number;
+  try {
+    pid = spawn({ path: '/usr/bin/unshare', argv, env: [], fds: [theirs] });
+  } catch (cause) {
+    closeSync(ours);
+    throw failed(messageOf(cause), cause);
+  } finally {
+    closeSync(theirs);
+  }
+  let ended = false;
+  try {
+    const own = readlinkSync('/proc/self/ns/user');
+    for (const deadline = Date.now() + longest; readlinkSync(`/proc/${pid}/ns/user`) === own; await sleep(1)) {
+      if (reap(pid) !== undefined) {
+        ended = true;
+        throw failed('the kernel allows none');
+      }
+      if (Date.now() > deadline) throw failed('it takes too long');
+    }
+    writeFileSync(`/proc/${pid}/uid_map`, mapText(ranges.uids));
+    writeFileSync(`/proc/${pid}/gid_map`, mapText(ranges.gids));
+    return openSync(`/proc/${pid}/ns/user`, 'r');
+  } catch (cause) {
+    throw cause instanceof EngineError ? cause : failed(messageOf(cause), cause);
+  } finally {
+    closeSync(ours);
+    while (!ended) {
+      ended = reap(pid) !== undefined;
+      if (!ended) await sleep(1);
+    }
+  }
+}
+
+const mapText = (ranges: readonly IdRange[]) =>
+  ranges.map(({ inside, outside, count }) => `${inside} ${outside} ${count}\n`).join('');
+
+const failed = (why: string, cause?: unknown) =>
+  new EngineError('unavailable', `make a user namespace: ${why}`, {
+    cause,
+    hint: 'sysctl user.max_user_namespaces says how many there may be',
+  });
+
+/** The last ID; (uid_t)-1 is none. */
+const last = 0xfffffffe;
+
+/**
+ * All IDs as they are, but for these two, which change places: what belongs to `stored` on the disk is `seen`'s, and what
+ * `seen` makes is stored as `stored`'s. Inside is the disk, outside is who looks (mount_setattr(2), MOUNT_ATTR_IDMAP).
+ */
+export function exchange(stored: number, seen: number): readonly IdRange[] {
+  if (stored === seen) return [{ inside: 0, outside: 0, count: last + 1 }];
+  const [low, high] = stored < seen ? [stored, seen] : [seen, stored];
+  return [
+    { inside: 0, outside: 0, count: low },
+    { inside: low, outside: high, count: 1 },
+    { inside: low + 1, outside: low + 1, count: high - low - 1 },
+    { inside: high, outside: low, count: 1 },
+    { inside: high + 1, outside: high + 1, count: last - high },
+  ].filter(({ count }) => count > 0);
+}
