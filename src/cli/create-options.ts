@@ -46,7 +46,12 @@ export const createOptions = {
   dns: { value: 'ADDRESS', many, about: 'a name server' },
   'dns-search': { value: 'DOMAIN', many, about: 'a search domain' },
   'dns-option': { value: 'OPTION', many, also: ['dns-opt'], about: 'an option of the resolver' },
-  volume: { short: '-v', value: 'SOURCE:TARGET[:ro]', many, about: 'a host directory (with :idmap its files are the container user’s) or a volume' },
+  volume: {
+    short: '-v',
+    value: 'SOURCE:TARGET[:ro]',
+    many,
+    about: 'a host directory (with :idmap its files are the container user’s) or a volume',
+  },
   mount: { value: 'type=TYPE,...', many, about: 'a mount: source, target, readonly and others' },
   tmpfs: { value: 'TARGET[:OPTIONS]', many, about: 'a file system in memory' },
   'volumes-from': { value: 'CONTAINER', many, about: 'the volumes of another container' },

@@ -196,11 +196,15 @@ function checkRequest({ deps }: Room, config: ContainerConfig, asked: HostConfig
     throw invalid(`the working directory '${config.WorkingDir}' is invalid, it needs to be an absolute path`);
   checkDeviceRequests(filled.DeviceRequests ?? []);
   for (const option of Object.keys(filled.StorageOpt ?? {}))
-    throw invalid(
-      option === 'size'
-        ? 'a size of the container (--storage-opt size) cannot be set: there are no quotas'
-        : `Unknown option ${option}`,
-    );
+    throw option === 'size'
+      ? new EngineError(
+          'invalid',
+          'the size of a container (--storage-opt size) cannot be limited: there are no quotas',
+          {
+            hint: 'write to a volume of limited size: docker volume create -o type=tmpfs -o device=tmpfs -o o=size=1g',
+          },
+        )
+      : invalid(`Unknown option ${option}`);
   for (const variable of config.Env)
     if (variable === '' || variable.startsWith('=') || variable.includes('\0'))
       throw invalid(`invalid environment variable: ${JSON.stringify(variable)}`);

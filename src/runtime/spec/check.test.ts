@@ -30,10 +30,17 @@ describe('checkHostConfig', () => {
     assert.equal(check({ MemorySwappiness: -1 }).hostConfig.MemorySwappiness, null);
   });
 
+  it('takes no count of processors in silence', () => {
+    const { hostConfig, warnings } = check({ CpuCount: 2 });
+    assert.equal(hostConfig.CpuCount, 0);
+    assert.deepEqual(warnings, ['linux does not support CPU count. Count discarded.']);
+  });
+
   it("refuses in Docker's words", () => {
     const refused: [Partial<HostConfig>, string][] = [
       [{ Memory: 1000 }, 'Minimum memory limit allowed is 6MB'],
       [{ Memory: -1 }, 'Minimum memory limit allowed is 6MB'],
+      [{ IOMaximumIOps: 1 }, 'invalid option: QoS maximum IOPs configuration is not supported on linux'],
       [
         { Memory: 64 * MiB, MemorySwap: 32 * MiB },
         'Minimum memoryswap limit should be larger than memory limit, see usage',

@@ -126,6 +126,10 @@ function checkProcessor(host: Draft, machine: Machine, warnings: string[]) {
     warnings.push('linux does not support CPU percent. Percent discarded.');
     host.CpuPercent = 0;
   }
+  if (host.CpuCount > 0) {
+    warnings.push('linux does not support CPU count. Count discarded.');
+    host.CpuCount = 0;
+  }
   checkSets(host, machine, warnings);
 }
 
@@ -149,8 +153,11 @@ function checkSets(host: Draft, machine: Machine, warnings: string[]) {
 
 function checkBlockIO(host: Draft, machine: Machine, warnings: string[]) {
   const known = machine.controllers.has('blkio') || machine.controllers.has('io');
-  if (host.IOMaximumBandwidth !== 0 || host.IOMaximumIOps !== 0)
-    throw invalid('Invalid QoS settings: linux does not support Maximum IO Bandwidth or Maximum IO IOps');
+  for (const [value, what] of [
+    [host.IOMaximumBandwidth, 'bandwidth'],
+    [host.IOMaximumIOps, 'IOPs'],
+  ])
+    if (value !== 0) throw invalid(`invalid option: QoS maximum ${what} configuration is not supported on linux`);
   if (host.BlkioWeight !== 0 && (host.BlkioWeight < 10 || host.BlkioWeight > 1000))
     throw invalid('Range of blkio weight is from 10 to 1000');
   for (const { Weight } of host.BlkioWeightDevice ?? [])
