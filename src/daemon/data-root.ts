@@ -4,6 +4,7 @@ import type { DiskReport, DiskReporter, DiskRoom } from '../api/system.ts';
 import { DiskUsage } from '../base/disk-usage.ts';
 import { codeOf } from '../base/errors.ts';
 import type { Containers } from '../containers/containers.ts';
+import { ownerOfSnapshot } from '../containers/image-mounts.ts';
 import type { Images } from '../images/images.ts';
 import type { Volumes } from '../volumes/volumes.ts';
 
@@ -38,6 +39,7 @@ const snapshotRooms: Readonly<Record<string, RoomName | 'sorted'>> = {
   mounts: 'other',
   views: 'other',
   empty: 'other',
+  foundation: 'other',
 };
 
 /** What stands in the data root itself. */
@@ -83,7 +85,9 @@ export class DataRoot implements DiskReporter {
     await sort(at('content'), (name) =>
       name === 'blobs' ? 'images' : name === 'ingest' ? 'partial downloads' : undefined,
     );
-    await sort(at('snapshots', 'containers'), (name) => (ids.has(name) ? 'writable layers' : undefined));
+    await sort(at('snapshots', 'containers'), (name) =>
+      ids.has(ownerOfSnapshot(name)) ? 'writable layers' : undefined,
+    );
     await sort(at('snapshots'), (name) => snapshotRooms[name]);
     for (const { id } of all)
       await sort(at('containers', id), (name) => (isLog.test(name) ? 'logs' : 'container files'));

@@ -219,7 +219,7 @@ for (const snapshotter of ['erofs', 'overlay']) {
           '-c',
           'ls /bin/vi /home /etc 2>/dev/null; cat /var; stat -c %h /etc/passwd',
         ),
-        '/etc:\nhostname\nhosts\nlinked\npasswd\nresolv.conf\nfile\n2',
+        '/etc:\nhostname\nhosts\nlinked\nmtab\npasswd\nresolv.conf\nfile\n2',
       );
       engine.must('create', '--name', 'second', 'layer:1', 'true');
       const { body } = await engine.api('GET', archive('second', '/cap'));

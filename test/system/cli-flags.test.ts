@@ -84,15 +84,15 @@ describe('berth create and docker create', () => {
     const plainly = (value: unknown) =>
       !Array.isArray(value) ? value : value.length === 0 ? null : typeof value[0] === 'string' ? sorted(value) : value;
     const { Init: _, ConsoleSize: _size, ...host } = HostConfig;
+    const links = (host['Links'] as string[] | null)?.map((link) => link.replace(`:/${name}/`, ':/NAME/'));
     const dropped = (host['CapDrop'] as string[] | null)?.filter((one) => one !== 'CAP_NET_RAW' && one !== 'NET_RAW');
     const secured = (host['SecurityOpt'] as string[] | null)?.filter((one) => one !== 'no-new-privileges');
     return {
       config: { ...Config, Hostname: Config['Hostname'] === 'ahoy' ? 'ahoy' : '' },
       host: Object.fromEntries(
-        Object.entries({ ...host, CapDrop: dropped ?? [], SecurityOpt: secured ?? [] }).map(([key, value]) => [
-          key,
-          plainly(value),
-        ]),
+        Object.entries({ ...host, Links: links ?? null, CapDrop: dropped ?? [], SecurityOpt: secured ?? [] }).map(
+          ([key, value]) => [key, plainly(value)],
+        ),
       ),
       networks: Object.fromEntries(
         Object.entries(NetworkSettings.Networks).map(([network, { Aliases, IPAMConfig, Links, DriverOpts }]) => [
