@@ -223,6 +223,10 @@ describe('the verbs of docker, in our own CLI', () => {
     berth.must('image', 'tag', 'bb:1', 'bb:3');
     assert.match(berth.must('image', 'rm', 'bb:3'), /^untagged /);
     assert.match(berth.must('container', 'diff', 'made'), /^$/);
+    const loaded = berth.onTerminal(['load', '-i', busyboxArchive({ name: 'bb:1' })]);
+    assert.match(loaded.stdout, /Loaded image: bb:1\r?\n$/);
+    assert.doesNotMatch(loaded.stdout, /\[object|undefined|NaN/);
+    assert.equal(berth.must('image', 'load', '-q', '-i', busyboxArchive({ name: 'bb:1' })), 'Loaded image: bb:1\n');
     assert.deepEqual(berth.json('diff', '--json', 'made'), []);
     const { id } = berth.json<{ id: string }>('container', 'commit', '--json', 'made', 'made:1');
     assert.equal(engine.must('images', '-q', '--no-trunc', 'made:1'), id);

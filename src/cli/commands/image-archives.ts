@@ -6,7 +6,14 @@ import { EngineError, messageOf } from '../../base/errors.ts';
 import { type Command, UsageError } from '../command.ts';
 import { withEngine } from '../connect.ts';
 import { splitTag } from '../pull-progress.ts';
-import { plain, printJson } from '../terminal.ts';
+import { humanBytes, plain, printJson } from '../terminal.ts';
+
+interface LoadLine {
+  readonly stream?: string;
+  readonly id?: string;
+  readonly error?: string;
+  readonly progressDetail?: { readonly current?: number };
+}
 
 export const load: Command = {
   usage: 'load [-i FILE]',
@@ -15,22 +22,32 @@ export const load: Command = {
   options: {
     input: { short: '-i', value: 'FILE', about: 'the archive' },
     platform: { value: 'OS/ARCH', about: 'only the image for this platform' },
-    quiet: { short: '-q', about: 'say nothing on the way' },
+    quiet: { short: '-q', about: 'without progress' },
     json: { about: 'the images that came, as JSON' },
   },
   operands: { least: 0, most: 0 },
   async run(parsed) {
     const body = await openFile(parsed.value('input'));
     const said: string[] = [];
+    const live = process.stderr.isTTY === true && !parsed.flag('quiet') && !parsed.flag('json');
+    const layers = new Map<string, number>();
+    let shown = 0;
     await withEngine(async (client) => {
-      for await (const line of client.stream<{ stream?: string; error?: string }>('POST', '/images/load', {
-        query: { quiet: 1, platform: parsed.value('platform') },
+      for await (const line of client.stream<LoadLine>('POST', '/images/load', {
+        query: { quiet: live ? 0 : 1, platform: parsed.value('platform') },
         body,
         contentType: 'application/x-tar',
       })) {
+        if (live && (line.error || line.stream)) process.stderr.write('\r\x1b[K');
         if (line.error) throw new EngineError('invalid', line.error);
+        if (line.id) layers.set(line.id, line.progressDetail?.current ?? layers.get(line.id) ?? 0);
+        if (live && !line.stream && performance.now() - shown >= 80) {
+          shown = performance.now();
+          const bytes = [...layers.values()].reduce((sum, current) => sum + current, 0);
+          process.stderr.write(`\r\x1b[K↓ loading  ${humanBytes(bytes)}  ${layers.size} layers`);
+        }
         if (line.stream && parsed.flag('json')) said.push(line.stream);
-        else if (line.stream && !parsed.flag('quiet')) process.stdout.write(plain(line.stream));
+        else if (line.stream) process.stdout.write(plain(line.stream));
       }
     });
     if (parsed.flag('json'))
