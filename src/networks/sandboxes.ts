@@ -126,6 +126,9 @@ export class Sandboxes implements Disposable {
     if (spec.owned && !found) {
       const off = ipv6?.hasAddress ? '0' : '1';
       setSysctl(setting('ipv6.conf.*.disable_ipv6'), off, { optional: true });
+      // The bridge's address is its alone. While the kernel made sure of that, it would look for no neighbour, and what
+      // comes from elsewhere for a container would wait for a second or two.
+      setSysctl(setting('ipv6.conf.*.accept_dad'), '0', { optional: true });
     }
     // No container is the host's router (S44).
     setSysctl(setting('ipv6.conf.*.accept_ra'), '0', { optional: true });
