@@ -28,7 +28,7 @@ What is wrong is refused before anything is opened, with its source and what it 
 berth: /etc/berth/berth.json: logLevel: expected one of debug, info, warn, error, got "loud"
 \`\`\`
 
-The CLI finds the engine by \`BERTH_SOCKET\`, else by \`socket\` in the file, else in the usual place.
+The CLI finds the engine by \`-H\` or \`BERTH_HOST\`, by \`BERTH_SOCKET\`, else by \`socket\` in the file, else in the usual place.
 
 | key in the file | flag | variable | default | what it is |
 | --- | --- | --- | --- | --- |

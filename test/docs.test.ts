@@ -4,11 +4,16 @@ import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { commands, compatibilityDocs } from '../scripts/compatibility-docs.ts';
 import { configurationDocs } from '../scripts/configuration-docs.ts';
+import { daemonJsonDocs } from '../scripts/daemon-json-docs.ts';
 
 const root = new URL('../', import.meta.url).pathname;
 
 test('docs/configuration.md is what the schema says (node scripts/configuration-docs.ts writes it)', () => {
   assert.equal(readFileSync(join(root, 'docs/configuration.md'), 'utf8'), configurationDocs());
+});
+
+test('docs/daemon-json.md is what the table of keys says (node scripts/daemon-json-docs.ts writes it)', () => {
+  assert.equal(readFileSync(join(root, 'docs/daemon-json.md'), 'utf8'), daemonJsonDocs());
 });
 
 test('docs/compatibility.md is what the table of routes says (node scripts/compatibility-docs.ts writes it)', () => {

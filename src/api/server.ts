@@ -1,6 +1,6 @@
 import { chmodSync, chownSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http';
-import type { Socket } from 'node:net';
+import type { Server as NetServer, Socket } from 'node:net';
 import { EngineError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import {
@@ -14,6 +14,7 @@ import {
 import { Crowd, isOutOfFiles } from './crowd.ts';
 import { errorReply, HttpError, statusOfError } from './errors.ts';
 import { headerLines } from './flat-headers.ts';
+import { type FurtherPlace, listenAt } from './further-sockets.ts';
 import { isStream, jsonText, type Reply, type StreamReply, text } from './reply.ts';
 import { ApiRequest } from './request.ts';
 import { type Match, type Route, Router } from './router.ts';
@@ -56,6 +57,7 @@ export class ApiServer {
   /** Streams and connections that were taken over: these are told to end when the engine stops. */
   readonly #streaming = new Set<AbortController>();
   readonly #taken = new Set<Socket>();
+  readonly #further: NetServer[] = [];
   #closing = false;
   #drained: (() => void) | undefined;
 
@@ -122,6 +124,17 @@ export class ApiServer {
     chmodSync(path, mode);
   }
 
+  /** Serves there too. Throws `conflict` when something else answers there. */
+  async listenAlso(place: FurtherPlace): Promise<void> {
+    const server = await listenAt(place, (socket) => {
+      socket.on('error', () => {});
+      this.#server.emit('connection', socket);
+    });
+    server.maxConnections = mostConnections;
+    server.on('error', (error) => this.#log.error('a listening socket failed', { error }));
+    this.#further.push(server);
+  }
+
   /**
    * Takes no more connections, ends streams and what was taken over, and gives running requests `graceMs` to end.
    * Containers are not touched.
@@ -129,7 +142,8 @@ export class ApiServer {
   async close({ graceMs = 5000 } = {}): Promise<void> {
     if (this.#closing) return;
     this.#closing = true;
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    const servers = [this.#server, ...this.#further];
+    const closed = Promise.all(servers.map((one) => new Promise<void>((resolve) => one.close(() => resolve()))));
     this.#server.closeIdleConnections();
     for (const controller of this.#streaming) controller.abort();
     for (const socket of this.#taken) socket.destroySoon();

@@ -76,6 +76,8 @@ export class TakenClient implements AttachedClient {
 }
 
 function handleOf(socket: Socket): Handle | undefined {
+  // Its descriptor carries what is encrypted: nobody else can take it.
+  if ('encrypted' in socket) return undefined;
   const handle = (socket as unknown as { _handle?: Handle | null })._handle;
   return handle && !socket.destroyed && handle.fd >= 0 ? handle : undefined;
 }

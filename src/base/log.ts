@@ -18,14 +18,19 @@ const ranks: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3 }
 const secret = /passw|secret|token|authorization|credential|identity/i;
 
 export interface LogOptions {
-  readonly level: LogLevel;
+  readonly level?: LogLevel;
+  /** In place of `level`, looked at for every line: it may change. */
+  readonly threshold?: { readonly level: LogLevel };
   readonly format: 'text' | 'json';
   readonly write: (line: string) => void;
 }
 
-export function createLog({ level, format, write }: LogOptions, fixed: LogFields = {}): Log {
+export function createLog(
+  { level = 'info', threshold = { level }, format, write }: LogOptions,
+  fixed: LogFields = {},
+): Log {
   const emit = (at: LogLevel, message: string, fields: LogFields = {}) => {
-    if (ranks[at] < ranks[level]) return;
+    if (ranks[at] < ranks[threshold.level]) return;
     const time = new Date().toISOString();
     const all = Object.entries({ ...fixed, ...fields }).map(([key, value]): [string, unknown] => [
       key,
@@ -40,7 +45,7 @@ export function createLog({ level, format, write }: LogOptions, fixed: LogFields
     info: (message, fields) => emit('info', message, fields),
     warn: (message, fields) => emit('warn', message, fields),
     error: (message, fields) => emit('error', message, fields),
-    with: (fields) => createLog({ level, format, write }, { ...fixed, ...fields }),
+    with: (fields) => createLog({ threshold, format, write }, { ...fixed, ...fields }),
   };
 }
 

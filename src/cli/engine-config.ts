@@ -1,4 +1,4 @@
-import { type Config, flagOf, readConfig, settings } from '../daemon/config.ts';
+import { type Config, type ConfigSources, flagOf, readConfig, settings } from '../daemon/config.ts';
 import type { Option, Parsed } from './command.ts';
 
 /** The engine's settings as options of a command: `--log-level` and all others, from the one schema. */
@@ -7,19 +7,25 @@ export const engineOptions: Readonly<Record<string, Option>> = {
   ...Object.fromEntries(
     Object.values(settings).map(({ key, form, about, default: fallback }): [string, Option] => [
       flagOf(key).slice(2),
-      { value: 'VALUE', about: `${about}; ${form} (${shown(fallback)})` },
+      // Said by being there, as docker's flags are.
+      { ...(key !== 'asDocker' && { value: 'VALUE' }), about: `${about}; ${form} (${shown(fallback)})` },
     ]),
   ),
 };
 
 /** What the file, the environment and the flags say together. */
 export function engineConfig(parsed: Parsed | undefined): Config {
+  return readConfig(engineSources(parsed));
+}
+
+/** Where the engine's settings come from for this command line. */
+export function engineSources(parsed: Parsed | undefined): ConfigSources {
   const flags: Record<string, string> = {};
   for (const key of Object.keys(settings)) {
     const value = parsed?.value(flagOf(key).slice(2));
     if (value !== undefined) flags[key] = value;
   }
-  return readConfig({ file: parsed?.value('config') ?? process.env.BERTH_CONFIG, env: process.env, flags });
+  return { file: parsed?.value('config') ?? process.env.BERTH_CONFIG, env: process.env, flags };
 }
 
 function shown(value: unknown): string {

@@ -8,6 +8,7 @@ import { entryUrl } from '../base/entry.ts';
 import { codeOf, EngineError } from '../base/errors.ts';
 import { makeDirectories } from '../base/make-directories.ts';
 import { type Config, flagOf, type Setting, settings, variableOf } from '../daemon/config.ts';
+import { readDaemonJson } from '../daemon/daemon-json.ts';
 import { isRootLocked, lockOwner } from '../daemon/root-lock.ts';
 
 export interface EngineStatus {
@@ -36,7 +37,13 @@ export async function startInBackground(config: Config, configFile: string | und
   const log = await openLog(config.logFile);
   const from = statSync(config.logFile).size;
   // What the flags and the environment said here is said again to the engine: it may not inherit this environment for ever.
-  const said = Object.values(settings).map((setting: Setting<unknown>) => ({
+  // What dockerd's file says the engine reads itself, now and when it is told to read it again.
+  const file = config.daemonJson === '' ? undefined : readDaemonJson(config.daemonJson, { required: false });
+  const fromFile = (key: string, read: (value: unknown) => unknown) =>
+    file?.settings[key] !== undefined &&
+    JSON.stringify(read(file.settings[key])) === JSON.stringify(config[key as keyof Config]);
+  const own = Object.values(settings).filter(({ key, read }: Setting<unknown>) => !fromFile(key, read));
+  const said = own.map((setting: Setting<unknown>) => ({
     setting,
     value: textOf(config[setting.key as keyof Config]),
   }));
@@ -51,6 +58,7 @@ export async function startInBackground(config: Config, configFile: string | und
       ...engineNodeFlags,
       fileURLToPath(entryUrl('daemon/main')),
       ...(configFile ? ['--config', configFile] : []),
+      '--settled',
       ...flags,
     ],
     {
@@ -115,11 +123,8 @@ async function openLog(path: string): Promise<number> {
 }
 
 function textOf(value: Config[keyof Config]): string {
-  if (Array.isArray(value)) return value.join(',');
-  if (typeof value === 'object')
-    return Object.entries(value)
-      .map(([name, text]) => `${name}=${text}`)
-      .join(',');
+  // As JSON, which commas and equals signs in a value leave whole.
+  if (typeof value === 'object') return JSON.stringify(value);
   return String(value);
 }
 

@@ -1,6 +1,7 @@
 import { EngineError } from '../base/errors.ts';
 import type { EndpointSettings } from '../protocol/container.ts';
 import { checkSettings, joinRequest, namesIn } from './endpoints.ts';
+import { withDefaults } from './engine-defaults.ts';
 import { portRequests } from './ports.ts';
 import type { ContainerRecord } from './record.ts';
 import { type Room, recordKind } from './room.ts';
@@ -28,7 +29,10 @@ export async function connect(room: Room, name: string, network: string, setting
     networks.check(join);
     if (!live) return save(room, wanted);
     const { config, hostConfig } = container;
-    const attached = await networks.connect(id, join, { ports: portRequests(config, hostConfig), dns: hostConfig.Dns });
+    const attached = await networks.connect(id, join, {
+      ports: portRequests(config, hostConfig),
+      dns: withDefaults(hostConfig, room.deps.config.defaults).Dns,
+    });
     const { id: NetworkID } = networks.get(network);
     await saveLive(room, container, {
       ...wanted,

@@ -3,6 +3,7 @@ import { removeDirectory } from '../base/remove-directory.ts';
 import type { Endpoint } from '../networks/networks.ts';
 import type { Task, TaskExit } from '../runtime/runtime.ts';
 import { removeBundle } from './bundle.ts';
+import { withDefaults } from './engine-defaults.ts';
 import { scheduleRestart, supervise } from './exits.ts';
 import { healthUnwatched } from './health.ts';
 import { imageMountPoint, imagesOf, ownerOfSnapshot } from './image-mounts.ts';
@@ -62,7 +63,7 @@ export async function recover(room: Room): Promise<void> {
         containerId,
         sandbox,
         endpoints,
-        dns: hostConfig.Dns,
+        dns: withDefaults(hostConfig, room.deps.config.defaults).Dns,
       })),
   );
 

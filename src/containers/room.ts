@@ -15,6 +15,7 @@ import type { Change, Database } from '../state/database.ts';
 import type { Volumes } from '../volumes/volumes.ts';
 import type { AttachPoint } from './attach-point.ts';
 import type { Container, State } from './containers.ts';
+import type { ContainerDefaults } from './engine-defaults.ts';
 import { HealthChecks } from './health-checks.ts';
 import type { ContainerRecord } from './record.ts';
 import { Sampler } from './stats.ts';
@@ -34,6 +35,8 @@ export interface ContainersConfig {
   readonly stopTimeout: number;
   /** What `host-gateway` stands for; undefined is the bridge's gateway. */
   readonly hostGateway: string | undefined;
+  /** For containers that do not say. */
+  readonly defaults?: ContainerDefaults;
 }
 
 export interface ContainersDeps {

@@ -16,6 +16,7 @@ import { resolveUser } from '../runtime/spec/user.ts';
 import { restrictionsOf } from '../volumes/mount-options.ts';
 import { removeBundle } from './bundle.ts';
 import { joinRequest, networksToJoin } from './endpoints.ts';
+import { withDefaults } from './engine-defaults.ts';
 import { afterStartFailure, supervise } from './exits.ts';
 import { healthAtStart } from './health.ts';
 import { mountWithOwners } from './idmap.ts';
@@ -118,7 +119,8 @@ async function launch(room: Room, container: ContainerRecord): Promise<Task> {
   const joined = room.update(id, { attached, endpoints, own: { sandbox } });
   undo.defer(() => void room.update(id, { attached: [], own: { sandbox: '' } }));
 
-  const { config, hostConfig } = container;
+  const { config } = container;
+  const hostConfig = withDefaults(container.hostConfig, deps.config.defaults);
   writeNetworkFiles(room, joined ?? container);
   await relabelMounts(container);
   const user = resolveUser(rootfs, config.User, hostConfig.GroupAdd ?? []);
@@ -213,7 +215,7 @@ async function openNetwork(room: Room, container: ContainerRecord, undo: AsyncDi
   const joins = names.filter((name) => name !== 'none').map((name) => joinRequest(room, container, name));
   const ports = portRequests(config, hostConfig);
   const { sandbox, endpoints } = await room.deps.networks
-    .open(id, { joins, ports, dns: hostConfig.Dns })
+    .open(id, { joins, ports, dns: withDefaults(hostConfig, room.deps.config.defaults).Dns })
     .catch(explainNetwork);
   undo.defer(() => room.deps.networks.close(id));
   return { namespace: { path: sandbox.path, own: true }, attached: endpoints, sandbox: sandbox.path };

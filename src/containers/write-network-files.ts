@@ -1,6 +1,7 @@
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Endpoint } from '../networks/networks.ts';
 import { isPredefined } from './endpoints.ts';
+import { withDefaults } from './engine-defaults.ts';
 import { linkHosts } from './links.ts';
 import {
   embeddedResolver,
@@ -64,7 +65,7 @@ function render(room: Room, container: ContainerRecord): NetworkFiles {
   const { Hostname: hostname, Domainname: domainname } = config;
   const addresses = attached.flatMap(({ address, ipv6 }) => [address, ipv6?.address ?? '']).filter(Boolean);
   const host = mode === 'host' ? parseResolvConf(readOr('/etc/resolv.conf')) : room.deps.networks.hostResolver();
-  const merged = mergeResolver(host, hostConfig);
+  const merged = mergeResolver(host, withDefaults(hostConfig, room.deps.config.defaults));
   const named = attached.some(({ network }) => !isPredefined(network));
   return {
     hosts:

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { closest } from '../base/edit-distance.ts';
 import { codeOf, EngineError } from '../base/errors.ts';
 import { readProxy } from '../remotes/proxies.ts';
+import { type DaemonJson, defaultDaemonJson, readDaemonJson, refuseConflicts } from './daemon-json.ts';
 
 /**
  * One setting: where it is read from, what it may be, and what it is when nobody says. The table below is the schema: the
@@ -21,6 +22,11 @@ export interface Setting<T> {
   readonly usual?: readonly string[];
   /** May hold a password: never shown, in no message and on no command line. */
   readonly secret?: boolean;
+}
+
+interface Kind<T> {
+  readonly form: string;
+  readonly read: (value: unknown) => T | undefined;
 }
 
 const text = (form: string, pattern = /^.+$/s) => ({
@@ -66,10 +72,13 @@ const bytes = {
     return match ? Number(match[1]) * units[match[2]!.toLowerCase()]! : undefined;
   },
 };
-const list = {
+const list: Kind<readonly string[]> = {
   form: 'a list of texts; comma-separated outside the file',
   read: (value: unknown): readonly string[] | undefined => {
-    if (typeof value === 'string') return value === '' ? [] : value.split(',').map((part) => part.trim());
+    if (typeof value === 'string') {
+      if (value.startsWith('[')) return list.read(fromJson(value));
+      return value === '' ? [] : value.split(',').map((part) => part.trim());
+    }
     return Array.isArray(value) && value.every((part) => typeof part === 'string') ? value : undefined;
   },
 };
@@ -78,10 +87,11 @@ const proxy = {
   read: (value: unknown) => (typeof value === 'string' && (value === '' || readProxy(value)) ? value : undefined),
 };
 /** `{"a": "x"}` in the file, `a=x,b=y` outside. */
-const pairs = {
+const pairs: Kind<Readonly<Record<string, string>>> = {
   form: 'names with a text each; name=text,name=text outside the file',
   read: (value: unknown): Readonly<Record<string, string>> | undefined => {
     if (typeof value === 'string') {
+      if (value.startsWith('{')) return pairs.read(fromJson(value));
       const split = value === '' ? [] : value.split(',').map((part) => part.split('='));
       return split.every((part) => part.length === 2 && part[0]) ? Object.fromEntries(split) : undefined;
     }
@@ -92,6 +102,19 @@ const pairs = {
       : undefined;
   },
 };
+
+const optionalPath = {
+  form: 'an absolute path, or empty',
+  read: (value: unknown) => (value === '' ? '' : path.read(value)),
+};
+
+function fromJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
 
 const setting = <T>(
   key: string,
@@ -248,6 +271,96 @@ export const settings = {
     whole('seconds', 0, 60),
     'how long requests may take to end when the engine stops; containers are not touched',
   ),
+  asDocker: setting(
+    'asDocker',
+    false,
+    flag,
+    "takes Docker's place: /var/run/docker.sock where hosts says nothing else, /etc/docker/daemon.json, /var/run/docker.pid",
+  ),
+  daemonJson: setting('daemonJson', '', optionalPath, "dockerd's configuration file, which is read below ours"),
+  hosts: setting(
+    'hosts',
+    [],
+    list,
+    'where the Engine API is served beside socket: unix://PATH, tcp://HOST:PORT with tls or tlsVerify, fd:// of systemd',
+  ),
+  tls: setting('tls', false, flag, 'ports of hosts speak TLS'),
+  tlsVerify: setting(
+    'tlsVerify',
+    false,
+    flag,
+    'ports of hosts speak TLS, with clients whose certificate tlsCaCert signed',
+  ),
+  tlsCaCert: setting('tlsCaCert', '/root/.docker/ca.pem', path, 'who signs the certificates of clients'),
+  tlsCert: setting('tlsCert', '/root/.docker/cert.pem', path, 'the certificate of ports'),
+  tlsKey: setting('tlsKey', '/root/.docker/key.pem', path, 'the key of that certificate'),
+  pidFile: setting('pidFile', '', optionalPath, 'where the process ID of the engine is written'),
+  labels: setting('labels', [], list, "what `docker info` shows as the engine's labels, name=text each"),
+  dns: setting('dns', [], list, 'name servers of containers that name none; empty is those of the host'),
+  dnsOptions: setting('dnsOptions', [], list, 'options of resolv.conf for containers that name none'),
+  dnsSearch: setting('dnsSearch', [], list, 'search domains of containers that name none'),
+  hostGateway: setting(
+    'hostGateway',
+    '',
+    text('an IPv4 address, or empty', /^(\d+\.\d+\.\d+\.\d+)?$/),
+    "what host-gateway stands for; empty is the bridge's address",
+  ),
+  defaultAddressPools: setting(
+    'defaultAddressPools',
+    [],
+    {
+      form: 'a list of NETWORK:LENGTH, as 10.10.0.0/16:24',
+      read: (value: unknown) => {
+        const known = list.read(value);
+        return known?.every((one) => isPoolText(one)) ? known : undefined;
+      },
+    },
+    'what networks without a subnet take theirs from; empty is what Berth chooses from',
+  ),
+  defaultUlimits: setting('defaultUlimits', {}, pairs, 'limits by name, SOFT:HARD, of containers that do not say'),
+  defaultShmSize: setting(
+    'defaultShmSize',
+    64 * 1024 ** 2,
+    bytes,
+    'the size of /dev/shm of containers that do not say',
+  ),
+  defaultIpcMode: setting('defaultIpcMode', 'private', oneOf('private', 'shareable'), 'of containers that do not say'),
+  defaultCgroupnsMode: setting(
+    'defaultCgroupnsMode',
+    '',
+    { form: 'private, host, or empty', read: (value: unknown) => ['', 'private', 'host'].find((one) => one === value) },
+    'of containers that do not say; empty is private with cgroup v2, else host',
+  ),
+  noNewPrivileges: setting('noNewPrivileges', false, flag, 'no-new-privileges for containers that do not say'),
+  initAlways: setting('initAlways', false, flag, 'an init process for containers that do not say'),
+  seccompProfile: setting(
+    'seccompProfile',
+    'builtin',
+    text('builtin, unconfined, or a path', /^(builtin|unconfined|\/.*)$/s),
+    'the seccomp profile of containers that name none',
+  ),
+  logDriver: setting('logDriver', 'json-file', text('the name of a log driver'), 'of containers that name none'),
+  logOptions: setting('logOptions', {}, pairs, 'options of logDriver for containers that name no driver'),
+  bridgeGateway: setting(
+    'bridgeGateway',
+    '',
+    text('an IPv4 address, or empty', /^(\d+\.\d+\.\d+\.\d+)?$/),
+    "the default bridge's own address; empty is the first of bridgeSubnet",
+  ),
+  bridgeRange: setting(
+    'bridgeRange',
+    '',
+    text('an IPv4 network, or empty', /^(\d+\.\d+\.\d+\.\d+\/\d+)?$/),
+    'the part of bridgeSubnet that containers get addresses from',
+  ),
+  bridgeIcc: setting('bridgeIcc', true, flag, 'containers of the default bridge reach each other'),
+  bridgeMasquerade: setting('bridgeMasquerade', true, flag, "what leaves the default bridge gets the host's address"),
+  bridgeHostIp: setting(
+    'bridgeHostIp',
+    '0.0.0.0',
+    text('an IPv4 address', /^\d+\.\d+\.\d+\.\d+$/),
+    'where the default bridge publishes ports that name no address',
+  ),
   debug: setting('debug', false, flag, 'what `docker info` shows as Debug'),
 } as const;
 
@@ -270,36 +383,76 @@ export interface ConfigSources {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** By key, as given. */
   readonly flags: Readonly<Record<string, string>>;
+  /** The flags are what another process made of all sources: they contradict no file. */
+  readonly settled?: boolean;
 }
 
-/** Flags over environment over file over what the machine says over defaults. Throws `invalid` that names the source, the key and what it may be. */
-export function readConfig({ file, env, flags }: ConfigSources): Config {
+/**
+ * Flags over environment over file over dockerd's file over what the machine says over defaults. Throws `invalid` that names
+ * the source, the key and what it may be.
+ */
+export function readConfig(sources: ConfigSources): Config {
+  return readSources(sources).config;
+}
+
+/** As `readConfig`, with dockerd's file where one is read. */
+export function readSources({ file, env, flags, settled = false }: ConfigSources): {
+  readonly config: Config;
+  readonly docker: DaemonJson | undefined;
+} {
+  const given: Record<string, unknown> = {};
+  const from = file ?? defaultConfigFile;
+  for (const [key, value] of Object.entries(readFile(from, file !== undefined)))
+    given[key] = readSetting(key, value, `${from}: ${key}`);
+  for (const key of Object.keys(settings)) {
+    const value = env[variableOf(key)];
+    if (value !== undefined) given[key] = readSetting(key, value, variableOf(key));
+  }
+  for (const [key, value] of Object.entries(flags)) given[key] = readSetting(key, value, flagOf(key));
+
   const values: Record<string, unknown> = {};
   // Taken as it is: what others set for all programs must not keep the engine from running; a pull says what is wrong.
   for (const { key, default: fallback, usual = [] } of Object.values(settings) as Setting<unknown>[])
     values[key] = usual.map((name) => env[name]).find((value) => value) ?? fallback;
-  const take = (key: string, value: unknown, source: string) => {
-    const known = (settings as Record<string, Setting<unknown>>)[key];
-    if (!known)
-      throw new EngineError('invalid', `${source}: no such setting${nearest(key)}`, {
-        hint: 'berth engine --help lists all settings',
-      });
-    const read = known.read(value);
-    if (read === undefined)
-      throw new EngineError(
-        'invalid',
-        `${source}: expected ${known.form}${known.secret ? '' : `, got ${JSON.stringify(value)}`}`,
-      );
-    values[key] = read;
-  };
-  const from = file ?? defaultConfigFile;
-  for (const [key, value] of Object.entries(readFile(from, file !== undefined))) take(key, value, `${from}: ${key}`);
-  for (const key of Object.keys(settings)) {
-    const value = env[variableOf(key)];
-    if (value !== undefined) take(key, value, variableOf(key));
+  const asDocker = given['asDocker'] === true;
+  if (asDocker) Object.assign(values, { hosts: [dockerSocket], pidFile: dockerPidFile, daemonJson: defaultDaemonJson });
+  const path = (given['daemonJson'] ?? values['daemonJson']) as string;
+  // dockerd too does without its file where nobody named one.
+  const docker = path === '' ? undefined : readDaemonJson(path, { required: !asDocker || path !== defaultDaemonJson });
+  if (docker) {
+    if (!settled) refuseConflicts(docker, flags);
+    for (const [key, value] of Object.entries(docker.settings))
+      values[key] = readSetting(key, value, `${docker.path}: ${keyOf(docker, key)}`);
   }
-  for (const [key, value] of Object.entries(flags)) take(key, value, flagOf(key));
-  return values as Config;
+  return { config: { ...values, ...given } as Config, docker };
+}
+
+/** Docker's own places. */
+export const dockerSocket = 'unix:///var/run/docker.sock';
+export const dockerPidFile = '/var/run/docker.pid';
+
+const keyOf = ({ settingsOf }: DaemonJson, setting: string) =>
+  [...settingsOf].find(([, names]) => names.includes(setting))?.[0] ?? setting;
+
+function readSetting(key: string, value: unknown, source: string): unknown {
+  const known = (settings as Record<string, Setting<unknown>>)[key];
+  if (!known)
+    throw new EngineError('invalid', `${source}: no such setting${nearest(key)}`, {
+      hint: 'berth engine --help lists all settings',
+    });
+  const read = known.read(value);
+  if (read === undefined)
+    throw new EngineError(
+      'invalid',
+      `${source}: expected ${known.form}${known.secret ? '' : `, got ${JSON.stringify(value)}`}`,
+    );
+  return read;
+}
+
+/** A network, and how long the prefix of each part of it is. */
+function isPoolText(text: string): boolean {
+  const [, own, part] = /^\d+\.\d+\.\d+\.\d+\/(\d+):(\d+)$/.exec(text) ?? [];
+  return own !== undefined && Number(own) <= Number(part) && Number(part) <= 30;
 }
 
 function readFile(path: string, required: boolean): Record<string, unknown> {

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { Adoption } from '../adopt/adoption.ts';
-import { messageOf } from '../base/errors.ts';
+import { EngineError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { EngineContainers } from '../containers/engine-containers.ts';
 import { FileContentStore } from '../content/file-store.ts';
@@ -23,9 +24,12 @@ import { chooseSnapshotter } from '../snapshots/probe.ts';
 import { SqliteDatabase } from '../state/sqlite-database.ts';
 import { LocalVolumes } from '../volumes/local-volumes.ts';
 import type { Config } from './config.ts';
+import { containerDefaults } from './container-defaults.ts';
+import type { DaemonJson } from './daemon-json.ts';
 import { DataRoot } from './data-root.ts';
 import { MachineHealth } from './machine-health.ts';
 import { preparePlaces } from './places.ts';
+import { reloadPlan } from './reload.ts';
 import { HostSystem, mirrorsOf } from './system-facts.ts';
 import { versions } from './version.ts';
 
@@ -36,6 +40,7 @@ import { versions } from './version.ts';
 export async function openEngine(config: Config, log: Log) {
   await using opened = new AsyncDisposableStack();
   const { root, runDir } = config;
+  let live = config;
   await preparePlaces(config);
   // A second engine on this host has a bridge of its own, and so a table of its own.
   const table = config.bridge === 'berth0' ? 'berth' : `berth-${config.bridge}`;
@@ -88,6 +93,12 @@ export async function openEngine(config: Config, log: Log) {
         table,
         subnet: config.bridgeSubnet || undefined,
         mtu: config.mtu,
+        gateway: config.bridgeGateway || undefined,
+        range: config.bridgeRange || undefined,
+        icc: config.bridgeIcc,
+        masquerade: config.bridgeMasquerade,
+        hostIp: config.bridgeHostIp,
+        pools: config.defaultAddressPools,
       },
       events,
       log,
@@ -141,7 +152,7 @@ export async function openEngine(config: Config, log: Log) {
         init: existsSync(config.init) ? config.init : '',
         cgroupParent: config.cgroupParent,
         log: {
-          type: 'json-file',
+          type: config.logDriver,
           options: {
             'max-size': String(config.logMaxSize),
             'max-file': String(config.logMaxFiles),
@@ -150,7 +161,8 @@ export async function openEngine(config: Config, log: Log) {
         },
         logCap: config.logCap,
         stopTimeout: config.stopTimeout,
-        hostGateway: undefined,
+        hostGateway: config.hostGateway || undefined,
+        defaults: containerDefaults(config),
       },
     }),
   );
@@ -196,6 +208,25 @@ export async function openEngine(config: Config, log: Log) {
     registry,
     system,
     disk: new DataRoot({ root, containers, volumes, images }),
+    /** What a running engine takes anew; throws `invalid`, and nothing has changed then. Emits Docker's event. */
+    reload(next: Config, docker: DaemonJson | undefined) {
+      const {
+        config: wanted,
+        later,
+        attributes,
+      } = reloadPlan(live, next, {
+        docker,
+        name: hostname(),
+        runtime: runtime.default,
+      });
+      if (wanted.defaultRuntime && !runtime.list().some(({ name }) => name === wanted.defaultRuntime))
+        throw new EngineError('invalid', `the default runtime ${wanted.defaultRuntime} does not exist`);
+      registry.configure({ insecure: wanted.insecureRegistries, mirrors: mirrorsOf(wanted) });
+      system.configure(wanted);
+      live = wanted;
+      events.emit({ type: 'daemon', action: 'reload', actor: { id, attributes } });
+      return { config: wanted, later };
+    },
     // Node raises the soft limit to the hard one when it starts.
     mostFiles: machine.hardLimits['RLIMIT_NOFILE'] ?? Number.POSITIVE_INFINITY,
     [Symbol.asyncDispose]: () => closing.disposeAsync(),

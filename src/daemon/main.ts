@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { EngineError, messageOf } from '../base/errors.ts';
-import { flagOf, readConfig, settings } from './config.ts';
+import { flagOf, settings } from './config.ts';
 import { runEngine } from './run.ts';
 
 /** Started as a program: flags are the settings, `--config` names the file. */
@@ -10,6 +10,7 @@ async function main(): Promise<number> {
       args: process.argv.slice(2),
       options: {
         config: { type: 'string' },
+        settled: { type: 'boolean' },
         ...Object.fromEntries(Object.keys(settings).map((key) => [flagOf(key).slice(2), { type: 'string' as const }])),
       },
     });
@@ -18,7 +19,7 @@ async function main(): Promise<number> {
       const value = (values as Record<string, unknown>)[flagOf(key).slice(2)];
       if (typeof value === 'string') flags[key] = value;
     }
-    return await runEngine(readConfig({ file: values.config, env: process.env, flags }));
+    return await runEngine({ file: values.config, env: process.env, flags, settled: values.settled === true });
   } catch (error) {
     process.stderr.write(
       `berth engine: ${messageOf(error)}\n${error instanceof EngineError && error.hint ? `  try: ${error.hint}\n` : ''}`,

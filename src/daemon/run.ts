@@ -6,27 +6,37 @@ import { EngineError, messageOf } from '../base/errors.ts';
 import { createLog, type Log } from '../base/log.ts';
 import { makeDirectories } from '../base/make-directories.ts';
 import { notifyServiceManager } from '../sys/sd-notify.ts';
-import { type Config, settings } from './config.ts';
+import { type Config, type ConfigSources, readSources, settings } from './config.ts';
 import { openEngine } from './engine.ts';
 import { idleMemory } from './idle-memory.ts';
+import { listenPlaces, passedSockets } from './listen-places.ts';
 import { isMachineGoingDown, longestShutdown } from './machine-shutdown.ts';
+import { pidFile } from './pid-file.ts';
 import { place } from './places.ts';
 import { lockRoot } from './root-lock.ts';
 import { versions } from './version.ts';
 
 /** Runs the engine until it is told to end. Returns the exit code. */
-export async function runEngine(config: Config): Promise<number> {
+export async function runEngine(sources: ConfigSources): Promise<number> {
   const from = performance.now();
+  const { config, docker } = readSources(sources);
+  const threshold: { level: Config['logLevel'] } = { level: config.logLevel };
   const log = createLog({
-    level: config.logLevel,
+    threshold,
     format: config.logFormat,
     write: (line) => process.stderr.write(line),
   });
   // Files are ours alone unless somebody says otherwise (S21).
   process.umask(0o077);
+  // What comes too early, or too late, is nothing to end for.
+  process.on('SIGHUP', () => {});
   watchForBugs(log);
   try {
+    for (const { key, why } of docker?.unheard ?? [])
+      log.warn("a key of dockerd's file does nothing here", { file: docker!.path, key, why });
     const group = socketGroup(config, log);
+    const passed = passedSockets(process.env, process.pid);
+    const places = listenPlaces(config, { passed, gid: group });
     await place('root', config.root, () => makeDirectories(config.root, 0o700));
     using _lock = await takeRoot(config);
     protectFromOom(log);
@@ -35,10 +45,24 @@ export async function runEngine(config: Config): Promise<number> {
     const engine = await openEngine(config, log);
     const api = new ApiServer({ engine, log, versions, mostFiles: engine.mostFiles });
     try {
+      // Before the sockets: in Docker's place it says whose they are.
+      using _pid = pidFile(config.pidFile);
       await api.listen(config.socket, { mode: 0o660, group });
+      for (const place of places) await api.listenAlso(place);
+      using _reload = onHangUp(() => {
+        try {
+          const next = readSources(sources);
+          const { config: now, later } = engine.reload(next.config, next.docker);
+          threshold.level = now.logLevel;
+          log.info('configuration was read again', later.length > 0 ? { atTheNextStart: later.join(',') } : {});
+        } catch (error) {
+          log.error(`configuration was not read again, and nothing has changed: ${messageOf(error)}`);
+        }
+      });
       log.info('engine is ready', {
         version: versions.berth,
         socket: config.socket,
+        ...(config.hosts.length > 0 && { hosts: config.hosts.join(',') }),
         root: config.root,
         runtime: engine.runtime.default,
         containers: engine.containers.list().length,
@@ -107,8 +131,13 @@ function socketGroup({ group }: Config, log: Log): number | undefined {
 function endSignal(): Promise<string> {
   return new Promise((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal));
-    process.on('SIGHUP', () => {});
   });
+}
+
+/** Ends no engine before there is one to read anew, and none after. */
+function onHangUp(act: () => void): Disposable {
+  process.on('SIGHUP', act);
+  return { [Symbol.dispose]: () => void process.off('SIGHUP', act) };
 }
 
 /** An engine that stays is worth more to its users than one that ends on a bug of a single request; it is told loudly. */

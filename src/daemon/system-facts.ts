@@ -6,6 +6,7 @@ import type { Runtime } from '../runtime/runtime.ts';
 import type { Machine } from '../runtime/spec/input.ts';
 import type { Snapshotter } from '../snapshots/snapshotter.ts';
 import type { Config } from './config.ts';
+import { ulimitsOf } from './container-defaults.ts';
 
 export interface HostSystemDeps {
   readonly id: string;
@@ -22,16 +23,30 @@ export interface HostSystemDeps {
 /** What /info and /version tell of this engine and this machine. What cannot change is read once. */
 export class HostSystem implements SystemInfo {
   readonly #deps: HostSystemDeps;
+  #config: Config;
   readonly #os = operatingSystem();
-  readonly createDefaults: SystemInfo['createDefaults'];
 
   constructor(deps: HostSystemDeps) {
     this.#deps = deps;
-    this.createDefaults = {
-      runtime: deps.runtime.default,
-      cgroupnsMode: deps.machine.cgroupVersion === 2 ? 'private' : 'host',
-      logDriver: 'json-file',
-      logOptions: {},
+    this.#config = deps.config;
+  }
+
+  /** What SIGHUP changed. */
+  configure(config: Config): void {
+    this.#config = config;
+  }
+
+  get createDefaults(): SystemInfo['createDefaults'] {
+    const { runtime, machine } = this.#deps;
+    const { defaultRuntime, defaultCgroupnsMode, defaultIpcMode, defaultShmSize, logDriver, logOptions } = this.#config;
+    return {
+      runtime: defaultRuntime || runtime.default,
+      cgroupnsMode: defaultCgroupnsMode || (machine.cgroupVersion === 2 ? 'private' : 'host'),
+      ipcMode: defaultIpcMode,
+      shmSize: defaultShmSize,
+      ulimits: ulimitsOf(this.#config),
+      logDriver,
+      logOptions,
     };
   }
 
@@ -40,7 +55,8 @@ export class HostSystem implements SystemInfo {
   }
 
   facts(): SystemFacts {
-    const { id, config, machine, runtime, snapshots, bridgeSubnet, warnings } = this.#deps;
+    const { id, machine, runtime, snapshots, bridgeSubnet, warnings } = this.#deps;
+    const config = this.#config;
     const has = (controller: string) => machine.controllers.has(controller);
     return {
       id,
@@ -69,7 +85,7 @@ export class HostSystem implements SystemInfo {
         oomKillDisable: machine.cgroupVersion === 1 && has('memory'),
       },
       runtimes: runtime.list().map(({ name, path, version }) => ({ name, path, version })),
-      defaultRuntime: runtime.default,
+      defaultRuntime: config.defaultRuntime || runtime.default,
       securityOptions: [
         ...(machine.appArmor ? ['name=apparmor'] : []),
         ...(machine.seccomp ? ['name=seccomp,profile=builtin'] : []),
@@ -77,18 +93,18 @@ export class HostSystem implements SystemInfo {
         ...(existsSync('/proc/self/ns/cgroup') ? ['name=cgroupns'] : []),
       ],
       ipv4Forwarding: readText('/proc/sys/net/ipv4/ip_forward') === '1',
-      logDriver: 'json-file',
+      logDriver: config.logDriver,
       insecureRegistries: config.insecureRegistries,
       mirrors: mirrorsOf(config),
       httpProxy: masked(config.httpProxy),
       httpsProxy: masked(config.httpsProxy),
       noProxy: config.noProxy,
-      labels: [],
+      labels: config.labels,
       debug: config.debug,
       initBinary: config.init,
       deviceDirectories: config.cdiSpecDirs,
       firewall: 'nftables',
-      addressPools: pools(bridgeSubnet()),
+      addressPools: pools(config.defaultAddressPools, bridgeSubnet()),
       warnings: warnings(),
       openFiles: readdirSync('/proc/self/fd').length,
       layersSize: snapshots.layers().reduce((sum, layer) => sum + (snapshots.layerFacts(layer)?.size ?? 0), 0),
@@ -110,7 +126,9 @@ export function masked(proxy: string): string {
   return proxy.replace(/^([^/]*:\/\/)?[^/]*@/, '$1xxxxx:xxxxx@');
 }
 
-function pools(subnet: string | undefined): SystemFacts['addressPools'] {
+function pools(configured: readonly string[], subnet: string | undefined): SystemFacts['addressPools'] {
+  if (configured.length > 0)
+    return configured.map((text) => ({ base: text.split(':')[0]!, size: Number(text.split(':')[1]) }));
   return subnet ? [{ base: subnet, size: Number(subnet.split('/')[1]) }] : [];
 }
 

@@ -61,7 +61,12 @@ function* pools(): Generator<Subnet> {
  * The first pool that nothing lies in. `networks` are the subnets of networks, most of which are pools themselves: told
  * apart by a key, because to compare each pool with each of thousands of networks takes too long.
  */
-export function choosePool(networks: readonly Subnet[], foreign: readonly Subnet[]): Subnet {
+export function choosePool(
+  networks: readonly Subnet[],
+  foreign: readonly Subnet[],
+  configured: readonly string[] = [],
+): Subnet {
+  if (configured.length > 0) return chooseConfigured(configured, [...networks, ...foreign]);
   const names = new Set(networks.map(keyOf));
   const odd = [
     ...networks.filter((subnet) => !isPool(subnet)),
@@ -70,6 +75,22 @@ export function choosePool(networks: readonly Subnet[], foreign: readonly Subnet
   for (const pool of pools()) if (!names.has(keyOf(pool)) && !odd.some((subnet) => overlap(pool, subnet))) return pool;
   throw new EngineError('invalid', 'all predefined address pools have been fully subnetted', {
     hint: `${networks.length} networks and ${odd.length} other subnets, of routes and name servers of this host, take them: remove networks that nobody uses (docker network prune), or create this one with --subnet`,
+  });
+}
+
+/** The first part that nothing lies in, of what somebody configured: `10.10.0.0/16:24`. */
+function chooseConfigured(configured: readonly string[], used: readonly Subnet[]): Subnet {
+  for (const text of configured) {
+    const [network = '', length] = text.split(':');
+    const whole = parseSubnet(network);
+    const prefixLength = Number(length);
+    for (let base = whole.base; base <= last(whole); base += 2 ** (32 - prefixLength)) {
+      const pool = { base, prefixLength };
+      if (!used.some((subnet) => overlap(pool, subnet))) return pool;
+    }
+  }
+  throw new EngineError('invalid', 'all predefined address pools have been fully subnetted', {
+    hint: 'remove networks that nobody uses (docker network prune), or add to defaultAddressPools',
   });
 }
 

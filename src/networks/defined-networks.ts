@@ -14,6 +14,8 @@ export interface DefinedNetworksDeps {
   readonly database: Database;
   readonly mtu: number;
   readonly resolvConf: string;
+  /** `10.10.0.0/16:24`; none is Berth's own choice. */
+  readonly pools?: readonly string[];
   readonly default: BridgeNetwork;
 }
 
@@ -146,7 +148,7 @@ export class DefinedNetworks {
       const base = parseAddress(server);
       return base === undefined ? [] : [{ base, prefixLength: 32 }];
     });
-    return choosePool(subnets, [...hostRoutes(), ...servers]);
+    return choosePool(subnets, [...hostRoutes(), ...servers], this.#deps.pools);
   }
 
   /** RFC 4193: a prefix of this host's own, always the same, and the first /64 in it that is free. */

@@ -33,7 +33,10 @@ test('modes and addresses are read as Docker reads them', () => {
 test('an isolated bridge has no address, and keeps none for a gateway; an inhibited one keeps it for another machine', () => {
   const ids = { bridge: 'a'.repeat(64), host: '', none: '' };
   const record = { version: 1 as const, created: '', ids, subnet: '', forwardingEnabled: false };
-  const base = defaultDefinition(record, { name: 'b', subnet: '10.1.0.0/24', gateway: '', mtu: 1500 });
+  const base = defaultDefinition(record, {
+    ...{ name: 'b', subnet: '10.1.0.0/24', gateway: '', mtu: 1500 },
+    ...{ range: undefined, icc: true, masquerade: true, hostIp: '0.0.0.0' },
+  });
   const network = (options: Record<string, string>, gateway?: string) =>
     new BridgeNetwork(
       { ...base, options, configs: [{ subnet: '10.1.0.0/24', ...(gateway && { gateway }) }] },

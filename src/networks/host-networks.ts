@@ -42,6 +42,16 @@ export interface NetworksConfig {
   /** Undefined: one that no route of the host lies in, chosen once. */
   readonly subnet: string | undefined;
   readonly mtu: number;
+  /** The bridge's own address; undefined is the subnet's first. */
+  readonly gateway?: string | undefined;
+  /** The part of the subnet that is given. */
+  readonly range?: string | undefined;
+  readonly icc?: boolean;
+  readonly masquerade?: boolean;
+  /** Where ports without an address are published. */
+  readonly hostIp?: string;
+  /** What networks without a subnet take theirs from, `10.10.0.0/16:24`; none is Berth's own choice. */
+  readonly pools?: readonly string[];
   /** Our table in the family inet. */
   readonly table: string;
   /** Namespaces made ahead, once the first container was started. */
@@ -108,12 +118,22 @@ export class HostNetworks implements Networks {
     );
     if (damaged) log.warn('networks.json was damaged and is made anew: the networks have other ids', { root });
     const { subnet, gateway } = new AddressPool(parseSubnet(config.subnet ?? record.subnet));
-    const bridge = { name: config.bridgeName, subnet: formatSubnet(subnet), gateway, mtu: config.mtu };
+    const bridge = {
+      name: config.bridgeName,
+      subnet: formatSubnet(subnet),
+      gateway: config.gateway ?? gateway,
+      mtu: config.mtu,
+      range: config.range,
+      icc: config.icc ?? true,
+      masquerade: config.masquerade ?? true,
+      hostIp: config.hostIp ?? '0.0.0.0',
+    };
     const standard = new BridgeNetwork(defaultDefinition(record, bridge), { mtu: config.mtu, isDefault: true });
     const defined = await DefinedNetworks.open({
       database,
       mtu: config.mtu,
       resolvConf: config.resolvConf,
+      pools: config.pools ?? [],
       default: standard,
     });
     const networks = new HostNetworks(deps, record, standard, defined);

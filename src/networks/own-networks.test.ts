@@ -31,9 +31,18 @@ async function opened() {
       return { forwardingEnabled: false };
     },
   } as unknown as Kernel;
-  const bridge = { name: 'berth0', subnet: '172.29.0.0/16', gateway: '172.29.0.1', mtu: 1500 };
+  const bridge = {
+    ...{ name: 'berth0', subnet: '172.29.0.0/16', gateway: '172.29.0.1', mtu: 1500 },
+    ...{ range: undefined, icc: true, masquerade: true, hostIp: '0.0.0.0' },
+  };
   const standard = new BridgeNetwork(defaultDefinition(record, bridge), { mtu: 1500, isDefault: true });
-  const defined = await DefinedNetworks.open({ database, mtu: 1500, resolvConf: '/dev/null', default: standard });
+  const defined = await DefinedNetworks.open({
+    database,
+    mtu: 1500,
+    resolvConf: '/dev/null',
+    pools: [],
+    default: standard,
+  });
   const directory = new Directory(record, { defined, endpoints: () => [] });
   const upkeep = new Upkeep({
     kernel,

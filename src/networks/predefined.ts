@@ -67,7 +67,16 @@ function parseRecord(text: string): NetworksRecord | undefined {
 /** The default bridge as any other network is defined. */
 export function defaultDefinition(
   { ids, created }: NetworksRecord,
-  bridge: { readonly name: string; readonly subnet: string; readonly gateway: string; readonly mtu: number },
+  bridge: {
+    readonly name: string;
+    readonly subnet: string;
+    readonly gateway: string;
+    readonly mtu: number;
+    readonly range: string | undefined;
+    readonly icc: boolean;
+    readonly masquerade: boolean;
+    readonly hostIp: string;
+  },
 ): NetworkDefinition {
   return {
     id: ids.bridge,
@@ -81,14 +90,14 @@ export function defaultDefinition(
     labels: {},
     options: {
       'com.docker.network.bridge.default_bridge': 'true',
-      'com.docker.network.bridge.enable_icc': 'true',
-      'com.docker.network.bridge.enable_ip_masquerade': 'true',
-      'com.docker.network.bridge.host_binding_ipv4': '0.0.0.0',
+      'com.docker.network.bridge.enable_icc': String(bridge.icc),
+      'com.docker.network.bridge.enable_ip_masquerade': String(bridge.masquerade),
+      'com.docker.network.bridge.host_binding_ipv4': bridge.hostIp,
       'com.docker.network.bridge.name': bridge.name,
       'com.docker.network.driver.mtu': String(bridge.mtu),
     },
     ipamOptions: undefined,
-    configs: [{ subnet: bridge.subnet, gateway: bridge.gateway }],
+    configs: [{ subnet: bridge.subnet, gateway: bridge.gateway, ...(bridge.range && { ipRange: bridge.range }) }],
     chosenSubnets: { ipv4: false, ipv6: false },
     bridge: bridge.name,
     ownsBridge: true,

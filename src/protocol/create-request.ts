@@ -11,6 +11,11 @@ export interface CreateDefaults {
   /** '' leaves the choice to whoever starts it. */
   readonly runtime?: string;
   readonly cgroupnsMode?: string;
+  readonly ipcMode?: string;
+  /** Bytes. */
+  readonly shmSize?: number;
+  /** Shown with those of the container, as Docker does. */
+  readonly ulimits?: NonNullable<HostConfig['Ulimits']>;
   readonly logDriver?: string;
   readonly logOptions?: Readonly<Record<string, string>>;
 }
@@ -113,7 +118,7 @@ function readHostConfig(given: HostConfigFields, version: ApiVersion, defaults: 
     DnsSearch: given.DnsSearch ?? [],
     ExtraHosts: given.ExtraHosts ?? null,
     GroupAdd: given.GroupAdd ?? null,
-    IpcMode: given.IpcMode || (version < 1040 ? 'shareable' : 'private'),
+    IpcMode: given.IpcMode || (version < 1040 ? 'shareable' : (defaults.ipcMode ?? 'private')),
     Cgroup: given.Cgroup ?? '',
     Links: given.Links ?? null,
     OomScoreAdj: given.OomScoreAdj ?? 0,
@@ -124,7 +129,7 @@ function readHostConfig(given: HostConfigFields, version: ApiVersion, defaults: 
     SecurityOpt: given.SecurityOpt ?? null,
     UTSMode: given.UTSMode ?? '',
     UsernsMode: given.UsernsMode ?? '',
-    ShmSize: given.ShmSize || defaultShmSize,
+    ShmSize: given.ShmSize || (defaults.shmSize ?? defaultShmSize),
     Runtime: given.Runtime || (defaults.runtime ?? ''),
     Isolation: given.Isolation ?? '',
     CpuShares: given.CpuShares ?? 0,
@@ -157,7 +162,7 @@ function readHostConfig(given: HostConfigFields, version: ApiVersion, defaults: 
     OomKillDisable: given.OomKillDisable ?? null,
     // 0 and less are no limit, which is told as null.
     PidsLimit: given.PidsLimit !== undefined && given.PidsLimit > 0 ? given.PidsLimit : null,
-    Ulimits: given.Ulimits?.map(({ Name = '', Soft = 0, Hard = 0 }) => ({ Name, Soft, Hard })) ?? null,
+    Ulimits: ulimits(given.Ulimits, defaults.ulimits ?? []),
     CpuCount: given.CpuCount ?? 0,
     CpuPercent: given.CpuPercent ?? 0,
     IOMaximumIOps: given.IOMaximumIOps ?? 0,
@@ -169,6 +174,12 @@ function readHostConfig(given: HostConfigFields, version: ApiVersion, defaults: 
     MaskedPaths: given.MaskedPaths ?? (privileged ? null : maskedPaths),
     ReadonlyPaths: given.ReadonlyPaths ?? (privileged ? null : readonlyPaths),
   } as HostConfig;
+}
+
+function ulimits(given: HostConfigFields['Ulimits'], defaults: NonNullable<HostConfig['Ulimits']>) {
+  const own = given?.map(({ Name = '', Soft = 0, Hard = 0 }) => ({ Name, Soft, Hard }));
+  const added = defaults.filter(({ Name }) => !own?.some((limit) => limit.Name === Name));
+  return own || added.length > 0 ? [...(own ?? []), ...added] : null;
 }
 
 function networkMode(mode: string | undefined): string {

@@ -18,23 +18,32 @@ export interface HostsDeps {
 
 /** Where registries are, and which of them may be spoken to without TLS or with a certificate nobody knows (S37). */
 export class Hosts {
-  readonly #deps: HostsDeps;
-  readonly #names = new Set<string>();
-  readonly #blocks: readonly BlockList[];
+  readonly #lookup: LookupFunction;
+  #config!: RegistryConfig;
+  #names!: ReadonlySet<string>;
+  #blocks!: readonly BlockList[];
 
   constructor(deps: HostsDeps) {
-    this.#deps = deps;
+    this.#lookup = deps.lookup;
+    this.configure(deps.config);
+  }
+
+  /** Other mirrors and other insecure ones from now on. Throws `invalid`, and nothing has changed then. */
+  configure(config: RegistryConfig): void {
     const blocks: BlockList[] = [];
-    for (const entry of deps.config.insecure)
+    const names = new Set<string>();
+    for (const entry of config.insecure)
       if (entry.includes('/')) blocks.push(parseBlock(entry));
-      else this.#names.add(entry.toLowerCase());
+      else names.add(entry.toLowerCase());
+    for (const [domain, urls] of Object.entries(config.mirrors)) for (const url of urls) mirrorUrl(url, domain);
+    this.#config = config;
+    this.#names = names;
     this.#blocks = blocks;
-    for (const [domain, urls] of Object.entries(deps.config.mirrors)) for (const url of urls) mirrorUrl(url, domain);
   }
 
   /** Mirrors first, in their order. */
   async endpointsOf(domain: string): Promise<readonly Endpoint[]> {
-    const mirrors = this.#deps.config.mirrors[domain] ?? [];
+    const mirrors = this.#config.mirrors[domain] ?? [];
     return [...mirrors.map((url) => ({ bases: [mirrorUrl(url, domain)], mirror: true })), await this.originOf(domain)];
   }
 
@@ -63,7 +72,7 @@ export class Hosts {
 
   #resolve(name: string): Promise<readonly string[]> {
     return new Promise((resolve) =>
-      this.#deps.lookup(name, { all: true }, (error, found) => {
+      this.#lookup(name, { all: true }, (error, found) => {
         if (error) return resolve([]);
         resolve(typeof found === 'string' ? [found] : found.map(({ address }) => address));
       }),

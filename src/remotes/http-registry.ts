@@ -50,6 +50,7 @@ const accepted = [mediaTypes.ociIndex, mediaTypes.dockerIndex, mediaTypes.ociMan
 
 /** Registries over HTTP. Mirrors first, then the registry itself; each answer verified before it is handed on. */
 export class HttpRegistry implements Registry, Disposable {
+  #config: RegistryConfig;
   readonly #hosts: Hosts;
   readonly #transport: Transport;
   readonly #tokens: Tokens;
@@ -65,10 +66,18 @@ export class HttpRegistry implements Registry, Disposable {
     const proxies = new Proxies(config.proxies ?? noProxies);
     const transport = new Transport({ hosts, certificates, proxies, lookup, timing: this.#timing, userAgent });
     const tokens = new Tokens({ transport, hosts, timing: this.#timing });
+    this.#config = config;
     this.#hosts = hosts;
     this.#transport = transport;
     this.#tokens = tokens;
     this.#sessions = new Sessions({ transport, tokens, hosts, timing: this.#timing });
+  }
+
+  /** Other mirrors and other insecure registries from now on. Throws `invalid`, and nothing has changed then. */
+  configure(config: Pick<RegistryConfig, 'insecure' | 'mirrors'>): void {
+    const next = { ...this.#config, ...config };
+    this.#hosts.configure(next);
+    this.#config = next;
   }
 
   async resolve(reference: Reference, options: RegistryOptions): Promise<Fetched> {

@@ -176,6 +176,40 @@ test('a page is served while systemd stops and starts the engine', limit, async 
   docker('rm', '-f', 'welcome');
 });
 
+test('Berth takes the place of a Docker that runs, and gives it back', limit, () => {
+  const state = (verb: string, ...units: string[]) =>
+    run('systemctl', verb, ...units)
+      .stdout.trim()
+      .split('\n');
+  const docks = ['docker.service', 'docker.socket'];
+  run('systemctl', 'unmask', ...docks, 'containerd.service');
+  must('systemctl', 'enable', '--now', ...docks);
+  const refused = run('./berth', 'engine', 'install', '--as-docker');
+  assert.equal(refused.status, 1);
+  assert.match(refused.stderr, /Docker's place is taken: Docker runs here/);
+
+  must('./berth', 'engine', 'install', '--as-docker', '--replace');
+  assert.deepEqual(state('is-active', ...docks), ['inactive', 'inactive']);
+  assert.deepEqual(state('is-enabled', ...docks), ['disabled', 'disabled']);
+  assert.equal(must('stat', '-c', '%a %G', '/run/docker.sock'), '660 docker');
+  const usual = { ...process.env, DOCKER_HOST: 'unix:///var/run/docker.sock' };
+  const id = () =>
+    execFileSync('docker', ['info', '-f', '{{.ID}}'], { encoding: 'utf8', env: usual, timeout: 300_000 });
+  assert.equal(id().trim(), docker('info', '-f', '{{.ID}}'));
+  // A client that comes while the engine is away waits for it.
+  execFileSync('systemctl', ['kill', '-s', 'KILL', '--kill-who=main', 'berth']);
+  assert.equal(id().trim(), docker('info', '-f', '{{.ID}}'));
+  must('systemctl', 'reload', 'berth');
+
+  must('./berth', 'engine', 'uninstall');
+  assert.deepEqual(state('is-active', ...docks), ['active', 'active']);
+  assert.deepEqual(state('is-enabled', ...docks), ['enabled', 'enabled']);
+  run('systemctl', 'disable', '--now', ...docks, 'containerd.service');
+  run('systemctl', 'mask', ...docks, 'containerd.service');
+  must('./berth', 'engine', 'install');
+  must('systemctl', 'enable', '--now', 'berth');
+});
+
 test('what the next boot will look at is left running', limit, () => {
   const script = 'trap "echo bye >/data/told; exit 3" TERM; while :; do sleep 0.2; done';
   for (const policy of ['no', 'always', 'unless-stopped', 'on-failure'])

@@ -14,7 +14,13 @@ export const doctor: Command = {
   async run(parsed) {
     const config = engineConfig(undefined);
     const host = new LinuxHost();
-    const look = () => examine({ host, dataRoot: config.root, bridge: config.bridge });
+    const look = () =>
+      examine({
+        host,
+        dataRoot: config.root,
+        bridge: config.bridge,
+        ...(config.daemonJson && { daemonJson: config.daemonJson }),
+      });
     let findings = await look();
     if (parsed.flag('fix')) {
       for (const { name, error } of await applyFixes(findings))

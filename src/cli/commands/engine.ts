@@ -1,26 +1,33 @@
-import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import { writeFileAtomic } from '../../base/atomic-file.ts';
-import { entryUrl } from '../../base/entry.ts';
 import { EngineError } from '../../base/errors.ts';
-import { longestShutdown } from '../../daemon/machine-shutdown.ts';
+import { isDockerSocket } from '../../daemon/listen-places.ts';
 import { type Command, didYouMean, type Parsed, UsageError } from '../command.ts';
-import { engineConfig, engineOptions } from '../engine-config.ts';
-import { engineNodeFlags, engineStatus, startInBackground, stopEngine } from '../engine-process.ts';
+import { planInstall, planUninstall, refuseDocker, renderPlan } from '../docker-place.ts';
+import { applyPlan, lookAtPlace, realSystemctl } from '../docker-place-apply.ts';
+import { engineConfig, engineOptions, engineSources } from '../engine-config.ts';
+import { engineStatus, startInBackground, stopEngine } from '../engine-process.ts';
+import { servicePath } from '../engine-units.ts';
 import { plain, printJson } from '../terminal.ts';
 
 /** `berth engine [start|stop|status|install]`; without a word it runs in the foreground, as a service manager wants it. */
 export const engine: Command = {
-  usage: 'engine [start | stop | restart | status | install] [OPTIONS]',
+  usage: 'engine [start | stop | restart | status | install | uninstall] [OPTIONS]',
   about:
-    'Runs the engine in the foreground; start, stop and status run it in the background where there is no systemd;\ninstall writes a systemd unit. Stopping the engine never stops a container.',
-  options: { ...engineOptions, json: { about: 'of start, stop, restart and status: the state as JSON' } },
+    "Runs the engine in the foreground; start, stop and status run it in the background where there is no systemd;\ninstall writes a systemd unit, with --as-docker one that takes Docker's place. Stopping the engine never stops a container.",
+  options: {
+    ...engineOptions,
+    replace: { about: "of install --as-docker: stops and disables Docker's units; uninstall gives them back" },
+    'dry-run': { about: 'of install and uninstall: shows what would be done' },
+    destdir: { value: 'DIR', about: 'of install and uninstall: below DIR, for packages; starts nothing' },
+    validate: { about: 'of start: read the configuration, say what is wrong, and end' },
+    json: { about: 'of start, stop, restart and status: the state as JSON' },
+  },
   operands: { least: 0, most: 1 },
   examples: [
     'berth engine start',
     'berth engine --log-level debug',
     'berth engine install && systemctl enable --now berth',
+    'berth engine install --as-docker --replace --dry-run',
   ],
   async run(parsed) {
     const [what] = parsed.operands;
@@ -33,9 +40,17 @@ export const engine: Command = {
     switch (what) {
       case undefined: {
         const { runEngine } = await import('../../daemon/run.ts');
-        return await runEngine(config);
+        return await runEngine(engineSources(parsed));
       }
       case 'start': {
+        if (parsed.flag('validate')) {
+          process.stdout.write('configuration OK\n');
+          return 0;
+        }
+        if (config.asDocker && config.hosts.some((host) => isDockerSocket(host.replace(/^unix:\/\//, '')))) {
+          const deps = { destination: '', systemctl: realSystemctl, systemd: existsSync('/run/systemd/system') };
+          refuseDocker(await lookAtPlace(deps), 'stop it, or berth engine install --as-docker --replace');
+        }
         const before = engineStatus(config);
         const { pid, socket } = await startInBackground(config, configFile);
         say(`engine ${before.running ? 'already runs' : 'started'}: pid ${pid}, ${socket}\n`);
@@ -60,75 +75,44 @@ export const engine: Command = {
         return running ? 0 : 3;
       }
       case 'install':
-        return await install(parsed);
+      case 'uninstall':
+        return await place(parsed, what);
       default:
         throw new UsageError(
-          `no such engine command: ${plain(what)}${didYouMean(what, ['start', 'stop', 'restart', 'status', 'install'])}`,
+          `no such engine command: ${plain(what)}${didYouMean(what, ['start', 'stop', 'restart', 'status', 'install', 'uninstall'])}`,
           'berth engine --help',
         );
     }
   },
 };
 
-const unitPath = '/etc/systemd/system/berth.service';
-
-/** The unit for systemd. KillMode=process: systemd ends the engine only, never monitors and containers. */
-function unit(configFile: string | undefined): string {
-  const command = [
-    process.execPath,
-    ...engineNodeFlags,
-    // By the link that every build swaps: a build's own folder goes with the third one after it.
-    fileURLToPath(entryUrl('daemon/main')).replace(/\/\.build\/[^/]+\//, '/dist/'),
-    ...(configFile ? ['--config', configFile] : []),
-  ];
-  return `[Unit]
-Description=Berth container engine
-Documentation=file:///usr/share/doc/berth
-After=network-online.target nftables.service firewalld.service time-set.target
-Wants=network-online.target
-
-[Service]
-Type=notify
-ExecStart=${command.map(quoted).join(' ')}
-# The engine alone is stopped and restarted; monitors, containers and the network helper live on.
-KillMode=process
-Restart=always
-RestartSec=1
-TimeoutStartSec=60
-# When the machine goes down, containers get their time to stop.
-TimeoutStopSec=${longestShutdown + 20}
-Delegate=yes
-OOMScoreAdjust=-500
-LimitNOFILE=1048576
-TasksMax=infinity
-RuntimeDirectory=berth
-RuntimeDirectoryPreserve=yes
-
-[Install]
-WantedBy=multi-user.target
-`;
-}
-
-/** One word of a command in a unit (systemd.service, "Command lines"). */
-function quoted(word: string): string {
-  const plain = word.replaceAll('%', '%%').replaceAll('$', '$$$$');
-  return /[\s"'\\;]/.test(plain) ? `"${plain.replace(/["\\]/g, '\\$&')}"` : plain;
-}
-
-async function install(parsed: Parsed): Promise<number> {
-  if (process.getuid?.() !== 0)
-    throw new EngineError('forbidden', `writing ${unitPath} needs root`, { hint: 'sudo berth engine install' });
-  if (!existsSync('/etc/systemd/system')) {
+/** Writes and removes units; shows first what it will do. */
+async function place(parsed: Parsed, what: 'install' | 'uninstall'): Promise<number> {
+  const destination = parsed.value('destdir') ?? '';
+  const asDocker = parsed.flag('as-docker');
+  const dryRun = parsed.flag('dry-run');
+  if (parsed.flag('replace') && !(asDocker && what === 'install'))
+    throw new UsageError('--replace belongs to install --as-docker', 'berth engine --help');
+  if (process.getuid?.() !== 0 && !dryRun && destination === '')
+    throw new EngineError('forbidden', `writing ${servicePath} needs root`, { hint: `sudo berth engine ${what}` });
+  if (destination === '' && !existsSync('/etc/systemd/system'))
     throw new EngineError('unsupported', 'this machine has no systemd: there is no /etc/systemd/system', {
-      hint: 'berth engine start',
+      hint: asDocker ? 'berth engine start --as-docker' : 'berth engine start',
     });
-  }
-  const running = existsSync('/run/systemd/system');
-  await writeFileAtomic(unitPath, unit(parsed.value('config')), { mode: 0o644 });
-  if (running) execFileSync('/usr/bin/systemctl', ['daemon-reload'], { stdio: 'inherit' });
-  process.stdout.write(`wrote ${unitPath}\n`);
-  process.stdout.write(
-    running ? 'next: systemctl enable --now berth\n' : 'systemd is not running here; until it is: berth engine start\n',
-  );
+  const deps = {
+    destination,
+    systemctl: realSystemctl,
+    systemd: destination === '' && existsSync('/run/systemd/system'),
+  };
+  const facts = await lookAtPlace(deps);
+  const plan =
+    what === 'uninstall'
+      ? planUninstall(facts)
+      : planInstall(facts, { asDocker, replace: parsed.flag('replace'), configFile: parsed.value('config') });
+  process.stdout.write(renderPlan(plan));
+  if (dryRun) return 0;
+  const undo = asDocker && what === 'install' ? async () => planUninstall(await lookAtPlace(deps)) : undefined;
+  await applyPlan(plan, deps, undo);
+  process.stdout.write(plan.steps.length > 0 ? 'done\n' : '');
   return 0;
 }

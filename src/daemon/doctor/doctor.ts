@@ -1,6 +1,7 @@
 import { messageOf } from '../../base/errors.ts';
 import type { Machine } from '../../runtime/spec/input.ts';
 import { cgroupChecks } from './cgroups.ts';
+import { daemonJsonChecks } from './daemon-json.ts';
 import { dataRootChecks } from './data-root.ts';
 import type { Finding } from './finding.ts';
 import { firewallChecks } from './firewall.ts';
@@ -16,6 +17,8 @@ export interface ExamineOptions {
   /** The engine's bridge and nftables table, which are not another firewall's. */
   readonly bridge?: string;
   readonly table?: string;
+  /** dockerd's configuration file, where one is read or may be. */
+  readonly daemonJson?: string;
   /** CVE numbers that were tried on this machine and did not work. */
   readonly closedByProbe?: ReadonlySet<string>;
   /** Milliseconds after which a group of checks is given up. */
@@ -31,6 +34,7 @@ export async function examine({
   dataRoot,
   bridge = 'berth0',
   table = 'berth',
+  daemonJson = '/etc/docker/daemon.json',
   closedByProbe = new Set(),
   patience = 10_000,
 }: ExamineOptions): Promise<readonly Finding[]> {
@@ -48,6 +52,7 @@ export async function examine({
     guarded('data', () => dataRootChecks(host, dataRoot)),
     guarded('firewall', () => firewallChecks(host, { bridge, table })),
     guarded('limits', () => limitChecks(host, dataRoot)),
+    guarded('docker', () => daemonJsonChecks(host, daemonJson)),
   ]);
   return groups.flat();
 }

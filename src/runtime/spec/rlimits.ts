@@ -2,7 +2,8 @@ import { EngineError } from '../../base/errors.ts';
 import type { HostConfig } from '../../protocol/container.ts';
 import type { Machine } from './input.ts';
 
-const names = new Set(
+/** As `--ulimit` takes them. */
+export const rlimitNames: ReadonlySet<string> = new Set(
   'core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack'.split(' '),
 );
 
@@ -18,7 +19,7 @@ export function rlimitsOf(
   machine: Pick<Machine, 'capabilities' | 'hardLimits'>,
 ): readonly { readonly type: string; readonly soft: number; readonly hard: number }[] {
   return (ulimits ?? []).map(({ Name, Soft, Hard }) => {
-    if (!names.has(Name.toLowerCase())) throw new EngineError('invalid', `invalid ulimit type: ${Name}`);
+    if (!rlimitNames.has(Name.toLowerCase())) throw new EngineError('invalid', `invalid ulimit type: ${Name}`);
     const [soft, hard] = [limit(Soft), limit(Hard)];
     if (soft > hard)
       throw new EngineError('invalid', `ulimit soft limit must be less than or equal to hard limit: ${Soft} > ${Hard}`);
