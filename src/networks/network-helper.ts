@@ -140,13 +140,20 @@ export class NetworkHelper implements AsyncDisposable {
     return connection;
   }
 
-  /** The helper that runs, or undefined. One that an engine of another version left is told to end. */
+  /**
+   * The helper that runs, or undefined; also when it ends just now, as one does that holds nothing. One that an engine of
+   * another version left is told to end.
+   */
   async #find(): Promise<HelperConnection | undefined> {
     const connection = await HelperConnection.open(this.#deps.socketPath);
     if (!connection) return undefined;
-    const { version } = await connection.ask({ op: 'hello' });
-    if (version === helperVersion) return connection;
-    await connection.ask({ op: 'quit' });
+    try {
+      const { version } = await connection.ask({ op: 'hello' });
+      if (version === helperVersion) return connection;
+      await connection.ask({ op: 'quit' });
+    } catch (error) {
+      if (!(error instanceof HelperLost)) throw error;
+    }
     await connection.closed;
     return undefined;
   }
