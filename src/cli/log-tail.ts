@@ -8,14 +8,23 @@ export async function logTail(
   { Id, Config }: Pick<ContainerInfo, 'Id' | 'Config'>,
   lines: number,
 ): Promise<readonly string[] | undefined> {
+  return tailOf(client, { path: `/containers/${Id}/logs`, tty: Config.Tty }, lines);
+}
+
+/** The same of whatever has a log at this path. */
+export async function tailOf(
+  client: EngineClient,
+  { path, tty }: { readonly path: string; readonly tty: boolean },
+  lines: number,
+): Promise<readonly string[] | undefined> {
   const chunks: Buffer[] = [];
   try {
-    const { body } = await client.request('GET', `/containers/${Id}/logs`, {
+    const { body } = await client.request('GET', path, {
       query: { stdout: 1, stderr: 1, tail: lines },
     });
     const reader = new FrameReader((_type, payload) => void chunks.push(Buffer.from(payload)));
     for await (const chunk of body) {
-      if (Config.Tty) chunks.push(chunk);
+      if (tty) chunks.push(chunk);
       else reader.push(chunk);
     }
   } catch {

@@ -1,3 +1,4 @@
+import type { RemovedContainer } from '../containers/removed-logs.ts';
 import { onUnhealthyLabel } from '../protocol/own-labels.ts';
 import { adviceFor } from './advice.ts';
 import type { ContainerInfo } from './container-info.ts';
@@ -55,24 +56,37 @@ export function tell({ container, events, log, memory, now }: StoryFacts): Story
   };
 }
 
-/** Of a container that was removed, by what the engine remembers; undefined when that is nothing. */
-export function tellOfRemoved(name: string, events: readonly PastEvent[], now: number): Story | undefined {
+export interface RemovedFacts {
+  readonly name: string;
+  /** Of all that had this name, oldest first. */
+  readonly events: readonly PastEvent[];
+  /** What is kept with its log. */
+  readonly kept: RemovedContainer | undefined;
+  /** The last lines that it wrote; undefined when they cannot be had. */
+  readonly log: readonly string[] | undefined;
+  readonly now: number;
+}
+
+/** Of a container that was removed, by what the engine remembers and what is kept; undefined when that is nothing. */
+export function tellOfRemoved({ name, events, kept, log, now }: RemovedFacts): Story | undefined {
   const removed = events.findLast(({ Action }) => Action === 'destroy');
-  if (!removed) return undefined;
-  const { ID } = removed.Actor;
-  const own = events.filter(({ Actor }) => Actor.ID === ID);
-  const end = pastExits(own).at(-1);
-  const code = end ? `, after it had ended with exit code ${end.code}` : '';
+  const at = removed ? milliseconds(removed) : kept ? Date.parse(kept.removed) : undefined;
+  if (at === undefined) return undefined;
+  const own = events.filter(({ Actor }) => Actor.ID === (removed?.Actor.ID ?? kept?.id));
+  const exit =
+    pastExits(own).at(-1)?.code ?? (kept && moment(kept.finishedAt) !== undefined ? kept.exitCode : undefined);
+  const code = exit === undefined ? '' : `, after it had ended with exit code ${exit}`;
   return {
     name,
     state: 'removed',
-    headline: `${name} is gone: it was removed ${span(now - milliseconds(removed))} ago${code}`,
+    headline: `${name} is gone: it was removed ${span(now - at)} ago${code}`,
     facts: [
-      { label: 'removed', text: clock(milliseconds(removed)) },
-      { label: 'image', text: removed.Actor.Attributes['image'] ?? '?' },
-      ...(end ? [{ label: 'exit code', text: `${end.code}: ${exitMeaning(end.code)}` }] : []),
+      { label: 'removed', text: clock(at) },
+      { label: 'image', text: kept?.image ?? removed?.Actor.Attributes['image'] ?? '?' },
+      ...(exit === undefined ? [] : [{ label: 'exit code', text: `${exit}: ${exitMeaning(exit)}` }]),
+      ...(kept?.oomKilled ? [{ label: 'memory', text: 'the kernel ended it: it needed more than its limit' }] : []),
     ],
-    log: undefined,
+    log,
     events: shown(own),
     advice: [],
   };

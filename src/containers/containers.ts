@@ -8,6 +8,7 @@ import type { AttachedClient } from './attach-point.ts';
 import type { CommitRequest } from './commit.ts';
 import type { ContainerFiles } from './files.ts';
 import type { Pruned } from './prune.ts';
+import type { RemovedContainer } from './removed-logs.ts';
 import type { Sample, SampleListener } from './stats.ts';
 
 export type Status = 'created' | 'running' | 'paused' | 'restarting' | 'removing' | 'exited' | 'dead';
@@ -217,6 +218,10 @@ export interface Containers {
   resize(name: string, size: TerminalSize): Promise<void>;
   /** Frames, or raw bytes of a container with a terminal, for every line of the log that is asked for. */
   logs(name: string, options: LogOptions): AsyncIterable<Buffer>;
+  /** Removed containers whose logs are kept, the one that was removed last first. */
+  removed(): readonly RemovedContainer[];
+  /** The log of one of them, by its whole ID. Throws `not-found`. */
+  removedLog(id: string, options: LogOptions): { readonly tty: boolean; readonly lines: AsyncIterable<Buffer> };
   top(
     name: string,
     psArgs: string,

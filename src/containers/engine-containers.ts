@@ -24,7 +24,7 @@ import { create } from './create.ts';
 import { Execs } from './exec.ts';
 import { type ContainerFiles, RoomFiles } from './files.ts';
 import { LogUpkeep } from './log-upkeep.ts';
-import { readLogs } from './logs.ts';
+import { readLogs, readRemovedLog } from './logs.ts';
 import { checkName } from './names.ts';
 import { type Pruned, prune } from './prune.ts';
 import { type ContainerRecord, isRunning } from './record.ts';
@@ -182,6 +182,14 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
 
   logs(name: string, options: LogOptions): AsyncIterable<Buffer> {
     return readLogs(this.#room, name, options);
+  }
+
+  removed() {
+    return this.#room.removedLogs.list();
+  }
+
+  removedLog(id: string, options: LogOptions) {
+    return readRemovedLog(this.#room, id, options);
   }
 
   top(name: string, psArgs: string) {

@@ -487,6 +487,7 @@ export async function fakeEngine(image: Image = fakeImage()) {
         cgroupParent: '/berth',
         log: { type: 'json-file', options: {} },
         logCap: 0,
+        logKeepRemoved: 0,
         stopTimeout: 10,
         hostGateway: undefined,
       },

@@ -61,6 +61,7 @@ export class LogUpkeep {
       const now = performance.now();
       if (now - this.#counted < countEvery) return;
       this.#counted = now;
+      await this.#room.removedLogs.purge();
       await this.limit();
     } catch (error) {
       this.#room.deps.log.error('logs could not be looked after, trying again', { error: messageOf(error) });
@@ -132,7 +133,7 @@ export class LogUpkeep {
     return Math.min(largestCap, Math.floor((blocks * bsize) / 10));
   }
 
-  /** Removes the oldest rotated files until all logs together fit under the cap. Returns the bytes that were freed. */
+  /** Removes logs of removed containers, then the oldest rotated files, until all together fit under the cap. Returns the bytes that were freed. */
   async limit(): Promise<number> {
     let bytes = 0;
     const rotated: Rotated[] = [];
@@ -147,12 +148,18 @@ export class LogUpkeep {
     }
     const { cap } = this;
     let freed = 0;
+    const removed = this.#room.removedLogs.sizes();
+    bytes += removed.reduce((sum, one) => sum + one.bytes, 0);
+    for (const { id, bytes: size } of removed) {
+      if (bytes - freed <= cap) break;
+      await this.#room.removedLogs.drop(id);
+      freed += size;
+    }
     for (const { container, inode, bytes: size } of rotated.sort((a, b) => a.changed - b.changed)) {
       if (bytes - freed <= cap) break;
       if (await this.#replace(container, inode, 'drop')) freed += size;
     }
-    if (freed > 0)
-      this.#room.deps.log.warn('the oldest rotated logs were removed: all logs took too much', { freed, cap });
+    if (freed > 0) this.#room.deps.log.warn('the oldest logs were removed: all of them took too much', { freed, cap });
     return freed;
   }
 }

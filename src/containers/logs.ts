@@ -26,6 +26,13 @@ export function readLogs(room: Room, name: string, options: LogOptions): AsyncIt
   });
 }
 
+/** Of a container that is gone, while its log is kept. Throws `not-found`. */
+export function readRemovedLog(room: Room, id: string, options: LogOptions) {
+  const { log, tty, details } = room.removedLogs.get(id);
+  const formatter = new LogFormatter({ ...options, tty, details: options.details ? details : undefined });
+  return { tty, lines: readLog(log, formatter, { ...options, ended: undefined }) };
+}
+
 export interface ReadLogOptions {
   readonly tail: number | undefined;
   readonly signal: AbortSignal;

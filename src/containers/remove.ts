@@ -90,6 +90,7 @@ export async function forget(
       throw error;
     }
   } else room.write(changes, id);
+  room.removedLogs.note(container);
   room.store.delete(id);
   room.emit(container, 'destroy');
   closePending(room, id);
@@ -107,7 +108,7 @@ export async function sweep(room: Room, { id, volumes }: Garbage): Promise<void>
     await removeBundle(room, id);
     room.held.delete(id);
   }
-  await Promise.all([removeSnapshots(room, id), removeLogDirectory(room.directory(id), `${id}-json.log`)]);
+  await Promise.all([removeSnapshots(room, id), removeLog(room, id)]);
   // Another container may have been given it by --volumes-from.
   const used = (name: string) => room.store.list().some(({ mounts }) => mounts.some((mount) => mount.Name === name));
   for (const name of volumes)
@@ -117,6 +118,10 @@ export async function sweep(room: Room, { id, volumes }: Garbage): Promise<void>
       });
   // Sweeping again is harmless.
   room.writeSoon({ kind: garbageKind, key: id, value: undefined });
+}
+
+async function removeLog(room: Room, id: string): Promise<void> {
+  if (!(await room.removedLogs.take(id))) await removeLogDirectory(room.directory(id), `${id}-json.log`);
 }
 
 /** Two calls where a walk would take ten: nearly always the log is all there is. */

@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KeyedQueue } from '../base/async.ts';
 import { EngineError } from '../base/errors.ts';
@@ -18,6 +18,7 @@ import type { Container, State } from './containers.ts';
 import type { ContainerDefaults } from './engine-defaults.ts';
 import { HealthChecks } from './health-checks.ts';
 import type { ContainerRecord } from './record.ts';
+import { RemovedLogs } from './removed-logs.ts';
 import { Sampler } from './stats.ts';
 import { ContainerStore } from './store.ts';
 import { Waits } from './waits.ts';
@@ -31,6 +32,8 @@ export interface ContainersConfig {
   readonly log: { readonly type: string; readonly options: Readonly<Record<string, string>> };
   /** Bytes that all logs may take together; 0 is a tenth of the disk, at most 20 GiB. */
   readonly logCap: number;
+  /** Seconds that the log of a removed container is kept; 0 keeps none. */
+  readonly logKeepRemoved: number;
   /** Seconds between the stop signal and SIGKILL. */
   readonly stopTimeout: number;
   /** What `host-gateway` stands for; undefined is the bridge's gateway. */
@@ -127,6 +130,7 @@ export class Room {
   machineEnds = false;
   readonly health = new HealthChecks(this);
   readonly sampler = new Sampler(this);
+  readonly removedLogs: RemovedLogs;
   readonly #background = new Set<Promise<unknown>>();
   /** Written together, soon: what a crash may forget, because something else proves it. By kind and key. */
   readonly #soon = new Map<string, Change>();
@@ -137,6 +141,12 @@ export class Room {
 
   constructor(deps: ContainersDeps) {
     this.deps = deps;
+    this.removedLogs = new RemovedLogs({
+      root: join(dirname(deps.root), 'removed-logs'),
+      directoryOf: (id) => this.directory(id),
+      keep: deps.config.logKeepRemoved,
+      log: deps.log,
+    });
   }
 
   get closed(): boolean {

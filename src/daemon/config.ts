@@ -259,6 +259,12 @@ export const settings = {
     bytes,
     'what the logs of all containers may take together, before the oldest rotated files go; 0 is a tenth of the disk, at most 20g',
   ),
+  logKeepRemoved: setting(
+    'logKeepRemoved',
+    86_400,
+    whole('seconds', 0, 31_536_000),
+    'how long the log of a removed container is kept for `berth logs` and `berth why`, of a thousand at most; 0 keeps none',
+  ),
   stopTimeout: setting(
     'stopTimeout',
     10,

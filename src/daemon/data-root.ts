@@ -95,6 +95,7 @@ export class DataRoot implements DiskReporter {
     await sort(at('volumes'), (name) => (names.has(name) ? 'volumes' : undefined));
     await sort(root, (name) => {
       if (['content', 'snapshots', 'containers', 'volumes'].includes(name)) return 'sorted';
+      if (name === 'removed-logs') return 'logs';
       if (databaseNames.test(name)) return 'engine database';
       return ownNames.has(name) ? 'other' : name === 'build' ? 'build' : undefined;
     });

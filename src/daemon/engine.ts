@@ -160,6 +160,7 @@ export async function openEngine(config: Config, log: Log) {
           },
         },
         logCap: config.logCap,
+        logKeepRemoved: config.logKeepRemoved,
         stopTimeout: config.stopTimeout,
         hostGateway: config.hostGateway || undefined,
         defaults: containerDefaults(config),

@@ -202,6 +202,9 @@ function fileLeaks({ dir }: Leavings, { containers, running, volumes, execs }: K
   };
   only('run/containers', running);
   only('root/containers', containers);
+  // Logs of removed containers are kept knowingly; one that is still here has not left any there.
+  for (const id of namesIn(join(dir, 'root/removed-logs')))
+    if (!/^[0-9a-f]{64}$/.test(id) || containers.includes(id)) leaks.push(`file: root/removed-logs/${id}`);
   only('root/snapshots/containers', containers);
   for (const name of ['views', 'trash', 'staging']) only(`root/snapshots/${name}`, []);
   // What a broken transfer got so far has the digest for its name: the next one goes on there.

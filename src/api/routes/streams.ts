@@ -4,7 +4,7 @@ import { parseDetachKeys } from '../../protocol/detach-keys.ts';
 import { queryBoolean } from '../../protocol/query.ts';
 import { readMoment } from '../../protocol/time.ts';
 import { join, rawStream, refuseAttach, skipTakenBody, streamType, switchProtocols } from '../hijack.ts';
-import { stream } from '../reply.ts';
+import { json, stream } from '../reply.ts';
 import type { ApiRequest } from '../request.ts';
 import { get, post, type Route } from '../router.ts';
 import { TakenClient } from '../taken-client.ts';
@@ -47,27 +47,43 @@ export function streamRoutes({ containers }: { readonly containers: Containers }
         await serveWebSocket(request, socket, head, () => containers.attach(container.id, options));
       },
     ),
-    get('/containers/:id/logs', async (request) => {
+    get('/containers/:id/logs', (request) => {
       const container = containers.get(request.params['id']!);
-      const controller = new AbortController();
-      const lines = containers.logs(container.id, logOptions(request, controller.signal))[Symbol.asyncIterator]();
-      return stream(streamType(request, container.config.Tty), async (out) => {
-        const stop = () => controller.abort();
-        out.signal.addEventListener('abort', stop, { once: true });
-        if (out.signal.aborted) stop();
-        try {
-          for (;;) {
-            const { value, done } = await lines.next();
-            if (done) return;
-            await out.write(value);
-          }
-        } finally {
-          controller.abort();
-          await lines.return?.(undefined);
-        }
-      });
+      return logStream(request, (options) => ({
+        tty: container.config.Tty,
+        lines: containers.logs(container.id, options),
+      }));
     }),
+    // Of our own, which no client of Docker asks for: what containers wrote that are gone.
+    get('/berth/removed', () => json(200, containers.removed())),
+    get('/berth/removed/:id/logs', (request) =>
+      logStream(request, (options) => containers.removedLog(request.params['id']!, options)),
+    ),
   ];
+}
+
+function logStream(
+  request: ApiRequest,
+  open: (options: LogOptions) => { readonly tty: boolean; readonly lines: AsyncIterable<Buffer> },
+) {
+  const controller = new AbortController();
+  const log = open(logOptions(request, controller.signal));
+  const lines = log.lines[Symbol.asyncIterator]();
+  return stream(streamType(request, log.tty), async (out) => {
+    const stop = () => controller.abort();
+    out.signal.addEventListener('abort', stop, { once: true });
+    if (out.signal.aborted) stop();
+    try {
+      for (;;) {
+        const { value, done } = await lines.next();
+        if (done) return;
+        await out.write(value);
+      }
+    } finally {
+      controller.abort();
+      await lines.return?.(undefined);
+    }
+  });
 }
 
 function attachOptions({ query }: ApiRequest, container: Container): AttachOptions {

@@ -1,13 +1,16 @@
+import type { EngineClient } from '../../client/client.ts';
 import { FrameReader } from '../../protocol/frames.ts';
 import type { Command } from '../command.ts';
 import { withEngine } from '../connect.ts';
 import { inspectContainer } from '../container-info.ts';
-import { coloured, jsonText, PlainOutput } from '../terminal.ts';
+import { logOfRemoved, removedContainer } from '../removed.ts';
+import { coloured, jsonText, PlainOutput, plainLine } from '../terminal.ts';
+import { span } from '../words.ts';
 
 export const logs: Command = {
   usage: 'logs [OPTIONS] CONTAINER',
   about:
-    'Shows what a container wrote, on the streams where it wrote it. What would move the cursor, set a title or the\nclipboard is left out; colours stay on a terminal. --raw gives every byte.',
+    'Shows what a container wrote, on the streams where it wrote it. What would move the cursor, set a title or the\nclipboard is left out; colours stay on a terminal. --raw gives every byte. Of a container that was removed, too, as long\nas its log is kept.',
   options: {
     follow: { short: '-f', about: 'go on with what comes' },
     tail: { short: '-n', value: 'LINES', about: 'only the last lines' },
@@ -22,8 +25,8 @@ export const logs: Command = {
   async run(parsed) {
     const json = parsed.flag('json');
     await withEngine(async (client) => {
-      const { Id, Config } = await inspectContainer(client, parsed.operands[0]!);
-      const { body } = await client.request('GET', `/containers/${Id}/logs`, {
+      const { path, tty } = await logOf(client, parsed.operands[0]!);
+      const { body } = await client.request('GET', path, {
         query: {
           stdout: 1,
           stderr: 1,
@@ -40,7 +43,7 @@ export const logs: Command = {
         : [process.stdout, process.stderr].map((stream) => (parsed.flag('raw') ? rawTo(stream) : plainTo(stream)));
       const reader = new FrameReader((type, payload) => sinks[type === 2 ? 1 : 0]!.push(payload));
       for await (const chunk of body) {
-        if (Config.Tty) sinks[0]!.push(chunk);
+        if (tty) sinks[0]!.push(chunk);
         else reader.push(chunk);
       }
       for (const sink of sinks) sink.end();
@@ -48,6 +51,19 @@ export const logs: Command = {
     return 0;
   },
 };
+
+/** Of a container that is here, or of one that is gone and whose log is kept. */
+async function logOf(client: EngineClient, name: string): Promise<{ readonly path: string; readonly tty: boolean }> {
+  try {
+    const { Id, Config } = await inspectContainer(client, name);
+    return { path: `/containers/${Id}/logs`, tty: Config.Tty };
+  } catch (error) {
+    const gone = await removedContainer(client, name, error);
+    const ago = span(Date.now() - Date.parse(gone.removed));
+    process.stderr.write(`${plainLine(gone.name)} was removed ${ago} ago; this is what it wrote\n`);
+    return logOfRemoved(gone);
+  }
+}
 
 interface Sink {
   push(chunk: Buffer): void;

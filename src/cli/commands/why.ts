@@ -3,7 +3,8 @@ import type { Command } from '../command.ts';
 import { withEngine } from '../connect.ts';
 import { type ContainerInfo, inspectContainer } from '../container-info.ts';
 import { pastEvents } from '../history.ts';
-import { logTail } from '../log-tail.ts';
+import { logTail, tailOf } from '../log-tail.ts';
+import { logOfRemoved, removedContainer } from '../removed.ts';
 import { usageOf } from '../stats.ts';
 import { type Story, tell, tellOfRemoved } from '../story.ts';
 import { paint, plain, plainLine, printJson } from '../terminal.ts';
@@ -27,7 +28,10 @@ export const why: Command = {
         container = await inspectContainer(client, name);
       } catch (error) {
         if (!(error instanceof ResponseError) || error.status !== 404) throw error;
-        const gone = tellOfRemoved(name, await pastEvents(client, name), Date.now());
+        const kept = await removedContainer(client, name, error).catch(() => undefined);
+        const events = await pastEvents(client, kept?.id ?? name);
+        const log = kept && lines > 0 ? await tailOf(client, logOfRemoved(kept), lines) : undefined;
+        const gone = tellOfRemoved({ name, events, kept, log, now: Date.now() });
         if (!gone) throw error;
         return gone;
       }
