@@ -983,7 +983,7 @@ export const recorded: Readonly<Record<string, readonly Recorded[]>> = {
         '{{.Server.APIVersion}} {{.Server.MinAPIVersion}} {{.Server.Os}} {{.Server.Arch}} {{.Server.KernelVersion}} {{.Server.Experimental}}',
       ],
       0,
-      '1.51 1.24 linux amd64 6.18.44-fc-v595 false',
+      '1.51 1.24 linux amd64 <kernel> false',
       '',
     ],
     [['images', 'bb*', '--format', '{{.Tag}}'], 0, '1', ''],

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { release } from 'node:os';
 import { join } from 'node:path';
 import { onBothEngines } from '../lib/both-engines.ts';
 import { recorded } from './flags-recorded.ts';
@@ -19,6 +20,7 @@ onBothEngines('flags', { runtimes: ['crun'] }, ({ same }) => {
           // What to try, which Berth adds on a line of its own.
           .replace(/\n {2}try: .*$/gm, '')
           .replaceAll(dir, '{dir}')
+          .replaceAll(release(), '<kernel>')
           .replace(/: unknown$/m, '')
           .replace(/[0-9a-f]{64}/g, '<id>')
           .trim();
