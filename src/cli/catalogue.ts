@@ -162,7 +162,7 @@ export const commands: Entries = {
     },
   },
   adopt: {
-    about: 'take over what a Docker engine left',
+    about: 'say what of a Docker engine that is stopped can be taken over',
     load: async () => (await import('./commands/adopt.ts')).adopt,
   },
   engine: {
