@@ -25,8 +25,12 @@ const listed: readonly Listed[] = [
 
 const engine = (stats: (look: number) => unknown) => {
   let looks = 0;
-  const json = async (_method: string, path: string) =>
-    path.endsWith('/stats') ? stats(looks++) : { State: { OOMKilled: true, Error: '' } };
+  const inspected = {
+    State: { OOMKilled: true, Error: '' },
+    RestartCount: 0,
+    HostConfig: { RestartPolicy: { Name: 'no', MaximumRetryCount: 0 } },
+  };
+  const json = async (_method: string, path: string) => (path.endsWith('/stats') ? stats(looks++) : inspected);
   return { json } as unknown as EngineClient;
 };
 
@@ -40,7 +44,7 @@ test('an engine without statistics: no columns for them, and health only where s
   assert.deepEqual(await rows(client), [
     ['NAME', 'STATE', 'HEALTH', 'PORTS', 'IMAGE', 'ID'],
     ['web', 'up 3 minutes', 'healthy', '-', 'nginx', 'aaaaaaaaaaaa'],
-    ['db', 'exited (137: killed, out of memory) 3 minutes ago', '-', '-', 'postgres', 'bbbbbbbbbbbb'],
+    ['db', 'exited (137: killed, out of memory) 3 minutes ago → berth why db', '-', '-', 'postgres', 'bbbbbbbbbbbb'],
     [''],
   ]);
 });
