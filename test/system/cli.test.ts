@@ -8,6 +8,7 @@ import { busyboxArchive } from '../lib/busybox-image.ts';
 import { project, startBerth, type TestEngine } from '../lib/engines.ts';
 import { busyboxFiles, tar } from '../lib/images.ts';
 import { startRegistry } from '../lib/registry.ts';
+import { until } from './networks-lab.ts';
 
 interface Result {
   readonly status: number | null;
@@ -276,7 +277,7 @@ describe('the berth command with an engine', () => {
     assert.equal(said.status, 5);
   });
 
-  test('a container from run -d to rm: ps, logs, exec, stop, start, inspect', () => {
+  test('a container from run -d to rm: ps, logs, exec, stop, start, inspect', async () => {
     const started = berth(env, [
       'run',
       '-d',
@@ -312,7 +313,9 @@ describe('the berth command with an engine', () => {
     assert.match(refused.stderr, /^berth: .*web/);
     assert.equal(berth(env, ['rm', '-f', 'web', 'nosuch']).status, 1);
     assert.equal(berth(env, ['ps', '-aq']).stdout, '');
-    assert.match(berth(env, ['logs', 'web']).stderr, /No such container: web/);
+    assert.match(berth(env, ['stop', 'web']).stderr, /No such container: web/);
+    // Its log is kept for a while.
+    assert.ok(await until(20_000, () => berth(env, ['logs', 'web']).stderr.startsWith('web was removed ')));
   });
 
   test('what is printed is JSON where that is asked for, and no escape of a container reaches a terminal', () => {
