@@ -34,7 +34,7 @@ describe('networks beside other firewalls', () => {
       .filter((line) => line.includes('berth-berth0'));
 
   async function letsThrough() {
-    assert.ok(await until(5_000, () => fromLan() !== '' && toLan() !== ''), run('iptables', '-S'));
+    assert.ok(await until(30_000, () => fromLan() !== '' && toLan() !== ''), run('iptables', '-S'));
     assert.equal(fromLan(), `from ${lab.lanAddress}\nping`);
     assert.equal(toLan(), `from ${lab.hostAddress}\nping`);
   }
@@ -46,7 +46,7 @@ describe('networks beside other firewalls', () => {
       { name: 'iptables', hook: 'FORWARD', drops: true, accepted: true },
     ]);
     run('iptables', '-P', 'FORWARD', 'ACCEPT');
-    assert.ok(await until(5_000, () => ours().length === 0));
+    assert.ok(await until(30_000, () => ours().length === 0));
   });
 
   test("networks of one's own are let through by one name, and taken back with the last of them", async () => {
@@ -58,7 +58,7 @@ describe('networks beside other firewalls', () => {
     for (const network of ['lan', 'named']) {
       const one = await lab.joined(networks, [network], { ports: [port(80, 8085)] });
       await lab.serve(one, 80);
-      assert.ok(await until(5_000, () => lab.ask(lab.lanPath, lab.hostAddress, 8085) !== ''), network);
+      assert.ok(await until(30_000, () => lab.ask(lab.lanPath, lab.hostAddress, 8085) !== ''), network);
       assert.equal(lab.ask(one.path, lab.lanAddress, 7000), `from ${lab.hostAddress}\nping`);
       await networks.close(one.id);
     }
@@ -69,7 +69,7 @@ describe('networks beside other firewalls', () => {
     await networks.remove('lan2');
     assert.deepEqual(new Set(all()), new Set(['berth-berth0']));
     run('iptables', '-P', 'FORWARD', 'ACCEPT');
-    assert.ok(await until(5_000, () => all().length === 0));
+    assert.ok(await until(30_000, () => all().length === 0));
   });
 
   test('with the chains of ufw, and after they were loaded anew', async () => {
@@ -112,9 +112,9 @@ COMMIT
     // What dockerd does itself where it is the first to turn forwarding on.
     run('iptables', '-P', 'FORWARD', 'DROP');
     await letsThrough();
-    assert.ok(await until(5_000, () => fetch(lab.lanPath, lab.hostAddress, 8181) === 'theirs\n'));
+    assert.ok(await until(30_000, () => fetch(lab.lanPath, lab.hostAddress, 8181) === 'theirs\n'));
     assert.equal(fetch(web.path, lab.hostAddress, 8181), 'theirs\n', 'published by the other');
-    assert.ok(await until(5_000, () => fetch(`/proc/${process.pid}/ns/net`, unpublished, 80) !== ''));
+    assert.ok(await until(30_000, () => fetch(`/proc/${process.pid}/ns/net`, unpublished, 80) !== ''));
     assert.equal(fetch(web.path, unpublished, 80), '', 'not published');
     const pid = docker.cli('inspect', '-f', '{{.State.Pid}}', 'theirs').trim();
     assert.match(lab.ask(`/proc/${pid}/ns/net`, lab.hostAddress, 8080), /ping$/);
