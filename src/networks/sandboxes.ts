@@ -268,7 +268,7 @@ export class Sandboxes implements Disposable {
         );
       } catch (error) {
         // There was none to delete, or the kernel has no IPv6.
-        if (wanted || !['ESRCH', 'ENOENT', 'EAFNOSUPPORT', 'EOPNOTSUPP'].includes(codeOf(error) ?? '')) throw error;
+        if (wanted || !['ESRCH', 'ENOENT', 'EAFNOSUPPORT', 'ENOTSUP'].includes(codeOf(error) ?? '')) throw error;
       }
     }
   }
