@@ -94,7 +94,7 @@ export class LocalVolumes implements Volumes {
         name: id,
         driver: 'local',
         mountpoint,
-        created: new Date().toISOString().replace(/\.\d+Z$/, 'Z'),
+        created: new Date().toISOString(),
         labels: anonymous ? { [anonymousLabel]: '', ...labels } : labels,
         options,
         anonymous,

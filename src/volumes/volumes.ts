@@ -4,7 +4,7 @@ export interface Volume {
   readonly driver: 'local';
   /** The directory that is mounted. */
   readonly mountpoint: string;
-  /** RFC 3339. */
+  /** RFC 3339, in milliseconds: tells a volume from a later one of the same name. */
   readonly created: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly options: Readonly<Record<string, string>>;

@@ -79,7 +79,7 @@ describe('berth create and docker create', () => {
   /** What our own CLI adds is switched off, or taken out here. */
   function inspected(name: string) {
     const [{ Config, HostConfig, NetworkSettings, Mounts }] = JSON.parse(engine.must('inspect', name)) as [Inspected];
-    // Docker's CLI gives binds in the order of a map of Go's.
+    // Docker's CLI gives binds and variables in the order of a map of Go's.
     const sorted = (value: readonly unknown[]) => value.toSorted((a, b) => (String(a) < String(b) ? -1 : 1));
     const plainly = (value: unknown) =>
       !Array.isArray(value) ? value : value.length === 0 ? null : typeof value[0] === 'string' ? sorted(value) : value;
@@ -88,7 +88,7 @@ describe('berth create and docker create', () => {
     const dropped = (host['CapDrop'] as string[] | null)?.filter((one) => one !== 'CAP_NET_RAW' && one !== 'NET_RAW');
     const secured = (host['SecurityOpt'] as string[] | null)?.filter((one) => one !== 'no-new-privileges');
     return {
-      config: { ...Config, Hostname: Config['Hostname'] === 'ahoy' ? 'ahoy' : '' },
+      config: { ...Config, Env: plainly(Config['Env']), Hostname: Config['Hostname'] === 'ahoy' ? 'ahoy' : '' },
       host: Object.fromEntries(
         Object.entries({ ...host, Links: links ?? null, CapDrop: dropped ?? [], SecurityOpt: secured ?? [] }).map(
           ([key, value]) => [key, plainly(value)],

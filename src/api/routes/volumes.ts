@@ -67,7 +67,7 @@ export function volumeRoutes({ volumes, containers }: VolumeRouteDeps): Route[] 
 
 export function volumeToWire(volume: Volume) {
   return {
-    CreatedAt: volume.created,
+    CreatedAt: volume.created.replace(/\.\d+Z$/, 'Z'),
     Driver: volume.driver,
     Labels: Object.keys(volume.labels).length > 0 ? volume.labels : null,
     Mountpoint: volume.mountpoint,
