@@ -1,6 +1,6 @@
 import { after, before, describe, test } from 'node:test';
 import { busyboxArchive, type ImageOptions } from './busybox-image.ts';
-import { type ReferenceName, startBerth, startReference, type TestEngine } from './engines.ts';
+import { type ReferenceName, removeContainers, startBerth, startReference, type TestEngine } from './engines.ts';
 
 export interface Compared {
   /** The engine under test; set once the tests run. */
@@ -61,8 +61,7 @@ export function onBothEngines(
               await check(engine);
             } finally {
               // What a failed check leaves would make the next ones fail too.
-              const left = engine.docker(['ps', '-aq', '--no-trunc']).stdout.split('\n').filter(Boolean);
-              if (left.length > 0) engine.docker(['rm', '-f', '-v', ...left]);
+              await removeContainers(engine).catch(() => {});
             }
           }
         });
