@@ -32,11 +32,11 @@ const suites: Readonly<Record<string, Suite>> = {
   fuzz: { about: "what reads strangers' bytes", run: () => files(['test/fuzz/*.test.ts'], 2, 300) },
   system: {
     about: 'real mounts, namespaces, cgroups, registries',
-    run: () => files(['test/system/*.test.ts'], 2, 600),
+    run: () => files(['test/system/*.test.ts'], 3, 600),
   },
   compat: {
     about: 'the docker CLI and the API, on Berth and on the reference engine',
-    run: () => files(['test/compat/*.test.ts'], 2, 900),
+    run: () => files(['test/compat/*.test.ts'], 3, 900),
   },
   vm: {
     about: 'a virtual machine with systemd, cgroup v2, AppArmor; reboots',

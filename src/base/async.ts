@@ -16,6 +16,11 @@ export class KeyedQueue {
     return result;
   }
 
+  /** Until what was asked of these keys so far is done, well or not. */
+  async settled(keys: Iterable<string>): Promise<void> {
+    await Promise.all(Array.from(keys, (key) => this.#tails.get(key)));
+  }
+
   /** Until nothing runs and nothing waits. */
   async idle(): Promise<void> {
     while (this.#tails.size > 0) await Promise.all(this.#tails.values());

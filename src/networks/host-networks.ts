@@ -188,6 +188,7 @@ export class HostNetworks implements Networks {
       kernel: this.#kernel,
       events: deps.events,
       table: config.table,
+      settled: (containers) => this.#queue.settled(containers),
     });
     this.#ports = new PublishedPorts({
       kernel: this.#kernel,

@@ -21,6 +21,8 @@ export interface OwnNetworksDeps {
   readonly events: Events;
   /** Our table. */
   readonly table: string;
+  /** Until these containers have come in or are gone, where they are about to. */
+  settled(containers: Iterable<string>): Promise<void>;
 }
 
 /** Makes and removes the networks that somebody asked for: record, and bridge with rules or parent link. */
@@ -66,7 +68,9 @@ export class OwnNetworks {
   }
 
   async remove(nameOrId: string): Promise<void> {
-    const { defined, directory } = this.#deps;
+    const { defined, directory, settled } = this.#deps;
+    // A container whose end was told may still be on its way out.
+    await settled(defined.byId(directory.get(nameOrId).id)?.users ?? []);
     const { id, name, endpoints } = directory.get(nameOrId);
     const configuration = defined.configurations.find((one) => one.id === id);
     if (configuration) return this.#removeConfiguration(configuration);
@@ -121,7 +125,9 @@ export class OwnNetworks {
   async prune(chosen: (network: NetworkInfo) => boolean): Promise<readonly string[]> {
     const removed: string[] = [];
     for (const { definition, users } of this.#deps.defined.own) {
-      if (users.size > 0 || !chosen(describe(definition, []))) continue;
+      if (!chosen(describe(definition, []))) continue;
+      await this.#deps.settled(users);
+      if (users.size > 0) continue;
       try {
         await this.remove(definition.id);
         removed.push(definition.name);

@@ -510,7 +510,7 @@ export const recorded: Readonly<Record<string, readonly Recorded[]>> = {
       '',
       'Error response from daemon: Invalid container name (i), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed',
     ],
-    [['create', '-p', 'x', 'bb:1'], 125, '', 'docker: Invalid containerPort: x'],
+    [['create', '-p', 'x', 'bb:1'], 125, '', 'docker: invalid containerPort: x'],
     [['create', '-p', '70000:1', 'bb:1'], 125, '', 'docker: Invalid hostPort: 70000'],
     [
       ['create', '-p', '1-3:1-2', 'bb:1'],

@@ -21,6 +21,8 @@ onBothEngines('flags', { runtimes: ['crun'] }, ({ same }) => {
           .replace(/\n {2}try: .*$/gm, '')
           .replaceAll(dir, '{dir}')
           .replaceAll(release(), '<kernel>')
+          // The CLI's own words, of which versions differ.
+          .replaceAll('Invalid containerPort', 'invalid containerPort')
           .replace(/: unknown$/m, '')
           .replace(/[0-9a-f]{64}/g, '<id>')
           .trim();

@@ -96,7 +96,10 @@ describe('shapes of the answers', () => {
       const flags = ['-p', '127.0.0.1:0:80', '-p', '53/udp', '-v', 'named:/data', '--tmpfs', '/t', '--memory', '64m'];
       engine.must('run', '-d', '--name', 'sr', ...flags, '--add-host', 'a:1.2.3.4', 'bb:1', 'sleep', '1000');
       const limits = ['--ulimit', 'nofile=64:64', '--device', '/dev/null'];
-      assert.equal(engine.docker(['run', '--name', 'se', ...limits, 'bb:1', 'sh', '-c', 'echo x > /f; exit 3']).status, 3);
+      assert.equal(
+        engine.docker(['run', '--name', 'se', ...limits, 'bb:1', 'sh', '-c', 'echo x > /f; exit 3']).status,
+        3,
+      );
     }
   });
   after(async () => {

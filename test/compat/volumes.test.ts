@@ -112,24 +112,27 @@ onBothEngines(
       assert.equal(existsSync(join(device, 'sub/two')), true);
     });
 
-    same('cp to and from a stopped container goes to what a volume mounts, and leaves nothing mounted', async (engine) => {
-      const directory = join(engine.dir, 'given');
-      mkdirSync(directory);
-      writeFileSync(join(directory, 'out'), 'from the host');
-      engine.must('volume', 'create', '-o', 'type=none', '-o', 'o=bind', '-o', `device=${directory}`, 'given');
-      engine.must('create', '--name', 'still', '-v', 'given:/data', 'bb:1', 'true');
-      writeFileSync(join(engine.dir, 'in'), 'into the volume');
-      engine.must('cp', join(engine.dir, 'in'), 'still:/data/in');
-      assert.equal(readFileSync(join(directory, 'in'), 'utf8'), 'into the volume');
-      engine.must('cp', 'still:/data/out', join(engine.dir, 'copied'));
-      assert.equal(readFileSync(join(engine.dir, 'copied'), 'utf8'), 'from the host');
-      // An engine answers when the last byte is sent, and tidies up then.
-      for (let round = 0; round < 100 && mountsOf(engine, 'given') > 0; round++) await sleep(100);
-      assert.equal(mountsOf(engine, 'given'), 0);
-      engine.must('rm', 'still');
-      engine.must('volume', 'rm', 'given');
-      rmSync(directory, { recursive: true });
-    });
+    same(
+      'cp to and from a stopped container goes to what a volume mounts, and leaves nothing mounted',
+      async (engine) => {
+        const directory = join(engine.dir, 'given');
+        mkdirSync(directory);
+        writeFileSync(join(directory, 'out'), 'from the host');
+        engine.must('volume', 'create', '-o', 'type=none', '-o', 'o=bind', '-o', `device=${directory}`, 'given');
+        engine.must('create', '--name', 'still', '-v', 'given:/data', 'bb:1', 'true');
+        writeFileSync(join(engine.dir, 'in'), 'into the volume');
+        engine.must('cp', join(engine.dir, 'in'), 'still:/data/in');
+        assert.equal(readFileSync(join(directory, 'in'), 'utf8'), 'into the volume');
+        engine.must('cp', 'still:/data/out', join(engine.dir, 'copied'));
+        assert.equal(readFileSync(join(engine.dir, 'copied'), 'utf8'), 'from the host');
+        // An engine answers when the last byte is sent, and tidies up then.
+        for (let round = 0; round < 100 && mountsOf(engine, 'given') > 0; round++) await sleep(100);
+        assert.equal(mountsOf(engine, 'given'), 0);
+        engine.must('rm', 'still');
+        engine.must('volume', 'rm', 'given');
+        rmSync(directory, { recursive: true });
+      },
+    );
 
     same('what cannot be mounted says so at the start, without passwords', async (engine) => {
       const cases: readonly (readonly [Record<string, string>, RegExp])[] = [

@@ -59,6 +59,8 @@ export function onBothEngines(
           else {
             try {
               await check(engine);
+            } catch (error) {
+              throw onEngine(engine, error);
             } finally {
               // What a failed check leaves would make the next ones fail too.
               await removeContainers(engine).catch(() => {});
@@ -77,4 +79,10 @@ export function onBothEngines(
       });
     });
   }
+}
+
+/** The report names tests by their title alone. */
+function onEngine({ name }: TestEngine, error: unknown): unknown {
+  if (error instanceof Error) error.stack = `on ${name}: ${error.stack ?? error.message}`;
+  return error;
 }

@@ -59,11 +59,21 @@ export interface TestEngine extends AsyncDisposable {
   log(): string;
 }
 
-/** The docker CLI to drive engines with: the newest that can be had, else what the machine has. */
+/**
+ * The docker CLI to drive engines with: what is installed where that speaks to newer engines, else the newest that can be had,
+ * else Debian's own.
+ */
 export function dockerCli(): string {
-  const newer = newerDocker();
-  if (newer) return join(newer, 'usr/bin/docker');
-  return '/usr/bin/docker';
+  cli ??= installedCli() ?? (newerDocker() ? join(newerDocker()!, 'usr/bin/docker') : '/usr/bin/docker');
+  return cli;
+}
+
+let cli: string | undefined;
+
+function installedCli(): string | undefined {
+  const { stdout } = spawnSync('sh', ['-c', 'command -v docker && docker --version'], { encoding: 'utf8' });
+  const [path, version = ''] = (stdout ?? '').split('\n');
+  return Number(/version (\d+)/.exec(version)?.[1] ?? 0) >= 28 ? path : undefined;
 }
 
 /** The folder with the newest Docker of all Debian suites; undefined when it cannot be had here. */
