@@ -69,8 +69,9 @@ export class OwnNetworks {
 
   async remove(nameOrId: string): Promise<void> {
     const { defined, directory, settled } = this.#deps;
+    const users = defined.byId(directory.get(nameOrId).id)?.users;
     // A container whose end was told may still be on its way out.
-    await settled(defined.byId(directory.get(nameOrId).id)?.users ?? []);
+    if (users?.size) await settled(users);
     const { id, name, endpoints } = directory.get(nameOrId);
     const configuration = defined.configurations.find((one) => one.id === id);
     if (configuration) return this.#removeConfiguration(configuration);
