@@ -8,8 +8,10 @@ import { startNow } from './start.ts';
 import { now } from './time.ts';
 
 /** From a start, or from an adoption: the exit is recorded, told, and what was held is released. */
-export function supervise(room: Room, { id }: ContainerRecord, task: Task): void {
+export function supervise(room: Room, container: ContainerRecord, task: Task): void {
+  const { id } = container;
   room.held.add(id);
+  room.forwards.begin(container, task.exited);
   const live = {
     task,
     ended: task.exited.then((exit) => ended(room, id, task, exit)),

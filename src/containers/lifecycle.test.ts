@@ -418,7 +418,7 @@ test('wrong requests are refused with the words of Docker', async () => {
   );
   await refused(
     request({}, { LogConfig: { Type: 'nope', Config: {} } }),
-    "logger: no log driver named 'nope' is registered",
+    'error looking up logging plugin nope: plugin "nope" not found',
   );
   await refused(request({}, { PortBindings: { '99999/tcp': [{ HostIp: '', HostPort: '' }] } }), /invalid port/);
   await refused(request({}, { ExtraHosts: ['x'] }), /bad format for add-host/);

@@ -9,10 +9,20 @@ const most = 16 * 1024;
  * `invalid` when it is too much.
  */
 export function logAttributes(container: Described): Readonly<Record<string, string>> | undefined {
-  const { config, hostConfig } = container;
-  const { Type, Config } = hostConfig.LogConfig;
-  const options = Config ?? {};
+  const { Type, Config } = container.hostConfig.LogConfig;
   if (Type !== 'json-file') return undefined;
+  const pairs = namedByOptions(container);
+  if (Config?.['tag']) pairs.set('tag', tagOf(container, Config['tag']));
+  if (pairs.size === 0) return undefined;
+  const attributes = Object.fromEntries([...pairs].sort(([a], [b]) => (a < b ? -1 : 1)));
+  if (Buffer.byteLength(JSON.stringify(attributes)) > most)
+    throw new EngineError('invalid', `the labels and variables of a log line take more than ${most / 1024} KiB`);
+  return attributes;
+}
+
+/** Labels and variables that the log options `labels`, `env` and their patterns name. */
+export function namedByOptions({ config, hostConfig }: Described): Map<string, string> {
+  const options = hostConfig.LogConfig.Config ?? {};
   const pairs = new Map<string, string>();
   const pick = (
     names: string | undefined,
@@ -29,12 +39,7 @@ export function logAttributes(container: Described): Readonly<Record<string, str
     return [key, value];
   });
   pick(options['env'], options['env-regex'], env);
-  if (options['tag']) pairs.set('tag', tagOf(container, options['tag']));
-  if (pairs.size === 0) return undefined;
-  const attributes = Object.fromEntries([...pairs].sort(([a], [b]) => (a < b ? -1 : 1)));
-  if (Buffer.byteLength(JSON.stringify(attributes)) > most)
-    throw new EngineError('invalid', `the labels and variables of a log line take more than ${most / 1024} KiB`);
-  return attributes;
+  return pairs;
 }
 
 function safePattern(text: string): RegExp | undefined {

@@ -101,7 +101,11 @@ export async function recover(room: Room): Promise<void> {
       } as const;
       const own = { pausedForCommit: false };
       supervise(room, room.update(id, pausedForCommit ? { state, own } : { state }, { save: pausedForCommit })!, task);
-    } else if (record !== container) room.save(room.store.byId(id)!);
+    } else {
+      if (record !== container) room.save(room.store.byId(id)!);
+      // What was not sent before the last engine ended.
+      room.forwards.begin(room.store.byId(id)!, undefined);
+    }
   }
   // Who they link to may have been started by an engine that did not get to tell.
   for (const container of room.store.list()) if (room.live.has(container.id)) writeLinks(room, container);
@@ -117,7 +121,7 @@ export async function recover(room: Room): Promise<void> {
 
   for (const container of room.store.list())
     if (container.hostConfig.AutoRemove && !room.live.has(container.id) && wasStarted(container))
-      await forget(room, container, { volumes: true, durable: false });
+      await forget(room, container, { volumes: true, durable: false, patience: 200 });
   restartAsAsked(
     room,
     new Set(

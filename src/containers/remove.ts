@@ -68,9 +68,19 @@ export async function remove(
 export async function forget(
   room: Room,
   container: ContainerRecord,
-  { volumes, durable }: { readonly volumes: boolean; readonly durable: boolean },
+  {
+    volumes,
+    durable,
+    patience,
+  }: {
+    readonly volumes: boolean;
+    readonly durable: boolean;
+    /** Milliseconds that a log server has to take the last lines. */
+    readonly patience?: number;
+  },
 ): Promise<void> {
   const { id } = container;
+  await room.forwards.drained(container, patience);
   const garbage: Garbage = {
     id,
     volumes: volumes ? container.own.mounts.flatMap(({ anonymous, point }) => (anonymous ? [point.Name!] : [])) : [],

@@ -17,6 +17,7 @@ import type { AttachPoint } from './attach-point.ts';
 import type { Container, State } from './containers.ts';
 import type { ContainerDefaults } from './engine-defaults.ts';
 import { HealthChecks } from './health-checks.ts';
+import { LogForwards } from './log-drivers/forwards.ts';
 import type { ContainerRecord } from './record.ts';
 import { RemovedLogs } from './removed-logs.ts';
 import { Sampler } from './stats.ts';
@@ -131,6 +132,8 @@ export class Room {
   readonly health = new HealthChecks(this);
   readonly sampler = new Sampler(this);
   readonly removedLogs: RemovedLogs;
+  /** Logs that go elsewhere. */
+  readonly forwards: LogForwards;
   readonly #background = new Set<Promise<unknown>>();
   /** Written together, soon: what a crash may forget, because something else proves it. By kind and key. */
   readonly #soon = new Map<string, Change>();
@@ -147,6 +150,7 @@ export class Room {
       keep: deps.config.logKeepRemoved,
       log: deps.log,
     });
+    this.forwards = new LogForwards({ directory: (id) => this.directory(id), log: deps.log });
   }
 
   get closed(): boolean {
@@ -277,7 +281,7 @@ export class Room {
     this.sampler.close();
     const late = new AbortController();
     await Promise.race([
-      Promise.all([this.queue.idle(), this.idle()]),
+      Promise.all([this.queue.idle(), this.idle(), this.forwards.close()]),
       sleep(longestClose, undefined, { signal: late.signal }).catch(() => {}),
     ]);
     late.abort();

@@ -59,6 +59,7 @@ export async function startNow(room: Room, container: ContainerRecord): Promise<
   // What the run before held: the same mount point and the same names.
   await room.cleanup.run(id, async () => {});
   try {
+    await room.forwards.prepare(container);
     const task = await launch(room, container);
     const { pid, startedAt } = task;
     const health = healthAtStart(container.config, container.state.health);
@@ -74,6 +75,7 @@ export async function startNow(room: Room, container: ContainerRecord): Promise<
     room.emit(running, 'start');
   } catch (error) {
     const { code, message } = explain(error);
+    await room.forwards.abandon(id);
     await afterStartFailure(room, id, code, message);
     throw error;
   }

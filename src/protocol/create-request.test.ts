@@ -187,7 +187,7 @@ test('what cannot go together with a shared network is refused', () => {
 });
 
 test('log drivers, namespaces, limits and the rest', () => {
-  refused(host({ LogConfig: { Type: 'nosuch' } }), `logger: no log driver named 'nosuch' is registered`);
+  refused(host({ LogConfig: { Type: 'nosuch' } }), 'error looking up logging plugin nosuch: plugin "nosuch" not found');
   refused(
     host({ LogConfig: { Type: 'json-file', Config: { x: '1' } } }),
     `unknown log opt 'x' for json-file log driver`,

@@ -4,7 +4,7 @@ import { bytesOf, checkLogOptions } from './log-options.ts';
 
 test('log drivers and their options, refused in the words of Docker', () => {
   const bad: readonly (readonly [string, Record<string, string>, string])[] = [
-    ['nosuch', {}, "logger: no log driver named 'nosuch' is registered"],
+    ['nosuch', {}, 'error looking up logging plugin nosuch: plugin "nosuch" not found'],
     ['json-file', { bogus: '1' }, "unknown log opt 'bogus' for json-file log driver"],
     ['local', { labels: 'a' }, "unknown log opt 'labels' for log driver local"],
     ['json-file', { mode: 'bogus' }, 'logger: logging mode not supported: bogus'],
@@ -26,11 +26,20 @@ test('log drivers and their options, refused in the words of Docker', () => {
     ],
     ['local', { 'max-file': '1' }, 'compression cannot be enabled when max file count is 1'],
     ['json-file', { 'env-regex': '(' }, 'error parsing regexp: ('],
+    ['journald', { 'syslog-facility': 'mail' }, "unknown log opt 'syslog-facility' for journald log driver"],
+    ['syslog', { 'max-size': '1m' }, "unknown log opt 'max-size' for syslog log driver"],
+    ['syslog', { 'syslog-address': 'x' }, "unsupported scheme: ''"],
+    ['syslog', { 'syslog-address': 'unix:///nosuch' }, 'stat /nosuch: no such file or directory'],
+    ['syslog', { 'syslog-facility': 'nosuch' }, 'invalid syslog facility'],
+    ['syslog', { 'syslog-facility': '24' }, 'invalid syslog facility'],
+    ['syslog', { 'syslog-format': 'nosuch' }, 'Invalid syslog format'],
+    ['syslog', { 'cache-disabled': 'x' }, 'invalid value for option cache-disabled: x'],
+    ['syslog', { tag: '{{.Name' }, 'template: log-tag:1: unclosed action'],
     ['json-file', { tag: '{{.Name' }, 'template: log-tag:1: unclosed action'],
   ];
   for (const [Type, Config, message] of bad)
     assert.throws(() => checkLogOptions({ Type, Config }), { kind: 'invalid', message });
-  assert.throws(() => checkLogOptions({ Type: 'syslog', Config: {} }), { kind: 'unsupported' });
+  assert.throws(() => checkLogOptions({ Type: 'gelf', Config: {} }), { kind: 'unsupported' });
 });
 
 test('options that are good', () => {

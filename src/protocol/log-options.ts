@@ -1,35 +1,57 @@
 import { EngineError } from '../base/errors.ts';
 import type { HostConfig } from './container.ts';
 import { GoTemplate } from './go-template.ts';
+import { parseFacility, parseSyslogAddress, parseSyslogFormat } from './syslog-address.ts';
 
 const invalid = (message: string) => new EngineError('invalid', message);
 
 const common = ['max-file', 'max-size', 'compress'];
-/** Of every driver that writes anything. */
-const buffering = ['mode', 'max-buffer-size'];
-const jsonFile = [...common, 'labels', 'labels-regex', 'env', 'env-regex', 'tag'];
-/** Drivers of Docker that are not built yet. */
-const later = ['awslogs', 'etwlogs', 'fluentd', 'gcplogs', 'gelf', 'journald', 'splunk', 'syslog'];
+/** Of every driver that writes anything: how it buffers, and what is kept here of what goes elsewhere. */
+const buffering = ['mode', 'max-buffer-size', 'cache-disabled', 'cache-max-size', 'cache-max-file', 'cache-compress'];
+const naming = ['labels', 'labels-regex', 'env', 'env-regex', 'tag'];
+const drivers: Readonly<Record<string, { readonly known: readonly string[]; readonly named: string }>> = {
+  'json-file': { known: [...common, ...naming], named: 'json-file log driver' },
+  local: { known: common, named: 'log driver local' },
+  journald: { known: naming, named: 'journald log driver' },
+  syslog: {
+    known: [
+      ...naming,
+      ...['address', 'facility', 'format', 'tls-ca-cert', 'tls-cert', 'tls-key', 'tls-skip-verify'].map(
+        (name) => `syslog-${name}`,
+      ),
+    ],
+    named: 'syslog log driver',
+  },
+};
+/** Drivers of Docker for services of others. */
+const others = ['awslogs', 'etwlogs', 'fluentd', 'gcplogs', 'gelf', 'splunk'];
 
 /** What Docker refuses of a driver and its options, in its words, also what it refuses only when the container starts. */
 export function checkLogOptions({ Type, Config }: HostConfig['LogConfig']): void {
-  if (later.includes(Type))
+  if (others.includes(Type))
     throw new EngineError(
       'unsupported',
-      `Berth does not do the log driver '${Type}' yet: use 'json-file', 'local' or 'none'`,
+      `Berth has no log driver '${Type}': use 'json-file', 'local', 'syslog', 'journald' or 'none'`,
     );
   // Docker takes any option of a driver that writes nothing.
   if (Type === 'none') return;
-  if (Type !== 'json-file' && Type !== 'local') throw invalid(`logger: no log driver named '${Type}' is registered`);
-  const known = Type === 'json-file' ? jsonFile : common;
+  const driver = Object.hasOwn(drivers, Type) ? drivers[Type] : undefined;
+  if (!driver) throw invalid(`error looking up logging plugin ${Type}: plugin "${Type}" not found`);
   for (const option of Object.keys(Config))
-    if (!known.includes(option) && !buffering.includes(option))
-      throw invalid(
-        Type === 'json-file'
-          ? `unknown log opt '${option}' for json-file log driver`
-          : `unknown log opt '${option}' for log driver local`,
-      );
+    if (!driver.known.includes(option) && !buffering.includes(option))
+      throw invalid(`unknown log opt '${option}' for ${driver.named}`);
   checkBuffering(Config);
+  checkCache(Config);
+  if (Type !== 'local') {
+    for (const option of ['labels-regex', 'env-regex']) checkPattern(Config[option]);
+    if (Config['tag']) parseTag(Config['tag']);
+  }
+  if (Type === 'syslog') {
+    parseSyslogAddress(Config['syslog-address'] ?? '');
+    parseFacility(Config['syslog-facility'] ?? '');
+    parseSyslogFormat(Config['syslog-format'] ?? '');
+  }
+  if (Type === 'syslog' || Type === 'journald') return;
   const compress = checkFiles(Config);
   if (Type === 'json-file') {
     if (
@@ -37,8 +59,6 @@ export function checkLogOptions({ Type, Config }: HostConfig['LogConfig']): void
       (Number(Config['max-file'] ?? 1) < 2 || !Config['max-size'] || Config['max-size'] === '-1')
     )
       throw invalid('compress cannot be true when max-file is less than 2 or max-size is not set');
-    for (const option of ['labels-regex', 'env-regex']) checkPattern(Config[option]);
-    if (Config['tag']) parseTag(Config['tag']);
   } else if (compress !== false && Config['max-file'] === '1')
     throw invalid('compression cannot be enabled when max file count is 1');
 }
@@ -53,6 +73,30 @@ function checkBuffering(options: Readonly<Record<string, string>>): void {
   if (bytesOf(size) === undefined) throw invalid(`error parsing option max-buffer-size: invalid size: '${size}'`);
 }
 
+/** What is kept here of a log that goes elsewhere. */
+function checkCache(options: Readonly<Record<string, string>>): void {
+  const {
+    'cache-disabled': disabled,
+    'cache-max-size': size,
+    'cache-max-file': files,
+    'cache-compress': pack,
+  } = options;
+  if (disabled !== undefined && !isBoolean(disabled))
+    throw invalid(`invalid value for option cache-disabled: ${disabled}`);
+  checkFiles({
+    ...(size !== undefined && { 'max-size': size }),
+    ...(files !== undefined && { 'max-file': files }),
+    ...(pack !== undefined && { compress: pack }),
+  });
+}
+
+const isBoolean = (text: string) => /^(1|t|T|TRUE|true|True|0|f|F|FALSE|false|False)$/.test(text);
+
+function boolean(text: string): boolean {
+  if (!isBoolean(text)) throw invalid(`strconv.ParseBool: parsing ${JSON.stringify(text)}: invalid syntax`);
+  return /^(1|t)/i.test(text);
+}
+
 /** Whether they are to be compressed; undefined where it is not said. */
 function checkFiles(options: Readonly<Record<string, string>>): boolean | undefined {
   const { 'max-size': size, 'max-file': files, compress } = options;
@@ -65,10 +109,7 @@ function checkFiles(options: Readonly<Record<string, string>>): boolean | undefi
     if (!/^[+-]?\d{1,6}$/.test(files)) throw invalid(`strconv.Atoi: parsing ${JSON.stringify(files)}: invalid syntax`);
     if (Number(files) < 1) throw invalid('max-file cannot be less than 1');
   }
-  if (compress === undefined) return undefined;
-  if (!/^(1|t|T|TRUE|true|True|0|f|F|FALSE|false|False)$/.test(compress))
-    throw invalid(`strconv.ParseBool: parsing ${JSON.stringify(compress)}: invalid syntax`);
-  return /^(1|t)/i.test(compress);
+  return compress === undefined ? undefined : boolean(compress);
 }
 
 function checkPattern(text: string | undefined): void {

@@ -34,7 +34,7 @@ export function engineInfo({ facts, containers, images, listeners, devices, engi
       Volume: ['local'],
       Network: ['bridge', 'host', 'ipvlan', 'macvlan', 'null'],
       Authorization: null,
-      Log: ['json-file', 'local', 'none'],
+      Log: ['journald', 'json-file', 'local', 'none', 'syslog'],
     },
     MemoryLimit: limits.memory,
     SwapLimit: limits.swap,
