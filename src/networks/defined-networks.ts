@@ -136,8 +136,8 @@ export class DefinedNetworks {
     this.#leaving.delete(definition);
   }
 
-  async delete({ id }: NetworkDefinition): Promise<void> {
-    await this.#deps.database.write([{ kind, key: id, value: undefined }]);
+  async delete(...definitions: readonly NetworkDefinition[]): Promise<void> {
+    await this.#deps.database.write(definitions.map(({ id }) => ({ kind, key: id, value: undefined })));
   }
 
   #freePool(networks: readonly NetworkDefinition[]): Subnet {

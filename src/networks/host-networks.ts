@@ -195,7 +195,7 @@ export class HostNetworks implements Networks {
       helper: this.#helper,
       table: config.table,
       log,
-      change: (script) => this.#upkeep.change(script),
+      change: (changes) => this.#upkeep.change(changes),
     });
     this.#names = new ContainerNames({
       kernel: this.#kernel,

@@ -3,6 +3,7 @@ import { networkInterfaces } from 'node:os';
 import { codeOf, messageOf } from '../base/errors.ts';
 import { flows, forgetRequest } from '../sys/conntrack.ts';
 import { Netlink, type NetlinkSocket } from '../sys/netlink.ts';
+import { changeElements, type ElementChange } from '../sys/nft-elements.ts';
 import { generation, Nftables, netfilterProtocol } from '../sys/nftables.ts';
 import { Sockets } from '../sys/sockets.ts';
 import type { BridgeSpec } from './bridge-spec.ts';
@@ -26,13 +27,17 @@ export class KernelState {
   /** The generation after our last transaction, or the last look of the audit. */
   #generation: number | undefined;
   /** Somebody else changed rules since the audit looked, or may have: only a look of the audit ends that. */
-  #unseen = true;
-  /** How our table is listed when it is whole. Made by the audit after a change of ours, when nobody else changed anything. */
+  #unseen = false;
+  /** No audit was there yet: what others have in the way of containers may have changed since it was looked at. */
+  #first = true;
+  /**
+   * How our table is listed when it is whole, from the first change of others on: then the audit lists it after a change of
+   * ours. Where nobody else changes rules, thousands of elements are never listed.
+   */
   #listing: string | undefined;
+  #hasOthers = false;
   /** When everything was looked at last. */
   #looked = Number.NEGATIVE_INFINITY;
-  /** Of a change of links was heard since. */
-  #heard = false;
 
   constructor(config: WorkerConfig) {
     this.#config = config;
@@ -50,8 +55,8 @@ export class KernelState {
   }
 
   /** The rules first: no packet of a bridge comes before what keeps it apart from the others. */
-  addBridge(bridge: BridgeSpec, script: string): void {
-    if (script !== '') this.rules(script);
+  addBridge(bridge: BridgeSpec, changes: readonly ElementChange[]): void {
+    this.change(changes);
     this.sandboxes.ensureBridge(bridge);
     this.sandboxes.attach([{ bridge, veths: [] }]);
   }
@@ -67,9 +72,21 @@ export class KernelState {
   }
 
   rules(script: string): void {
+    this.#transact(() => this.#nft().run(script));
+    if (!this.#hasOthers || this.#unseen) return;
+    const listing = this.#list();
+    // Two engines that write their tables for each other's sake must come to an end.
+    if (generation(this.#netfilter) === this.#generation) this.#listing = listing;
+  }
+
+  change(changes: readonly ElementChange[]): void {
+    if (changes.length > 0) this.#transact(() => changeElements(this.#netfilter, changes));
+  }
+
+  #transact(work: () => void): void {
     const before = generation(this.#netfilter);
     if (this.#generation !== undefined && this.#generation !== before) this.#unseen = true;
-    this.#nft().run(script);
+    work();
     this.#listing = undefined;
     this.#generation = generation(this.#netfilter);
     if (this.#generation !== before + 1) this.#unseen = true;
@@ -95,41 +112,57 @@ export class KernelState {
     return { gone: this.sandboxes.sweep(this.#config.namespaces, new Set(paths), bridges) };
   }
 
-  /** The last audit would find what it found: nothing has to be listed to know it. */
-  unchanged(): boolean {
-    if (!this.sandboxes.unchanged()) this.#heard = true;
-    if (this.#heard || performance.now() - this.#looked > wholeLookMs) return false;
-    return this.#listing !== undefined && !this.#unseen && generation(this.#netfilter) === this.#generation;
+  /** What an audit is to look at: nothing has to be listed to know it. */
+  changed(): Operations['changed']['out'] {
+    const isDue = performance.now() - this.#looked > wholeLookMs;
+    const rules =
+      this.#first ||
+      this.#unseen ||
+      (this.#hasOthers && this.#listing === undefined) ||
+      generation(this.#netfilter) !== this.#generation;
+    return { bridges: isDue ? 'all' : this.sandboxes.changed(), rules };
   }
 
-  audit(bridges: readonly BridgePorts[]): Operations['audit']['out'] {
+  audit({ bridges, whole }: Operations['audit']['in']): Operations['audit']['out'] {
     const mended: string[] = [];
-    this.#looked = performance.now();
-    this.#heard = false;
-    const { forwardingEnabled } = this.sandboxes.ensureBridges(bridges.map(({ bridge }) => bridge));
+    if (whole) {
+      this.#looked = performance.now();
+      this.sandboxes.listen();
+    }
+    const specs = bridges.map(({ bridge }) => bridge);
+    const { forwardingEnabled } = whole ? this.sandboxes.ensureBridges(specs) : this.sandboxes.ensureSome(specs);
     const { bare } = this.sandboxes;
     if (bare.length > 0) {
       mended.push(...bare.map((name) => `bridge ${name}`));
       this.sandboxes.attach(bridges);
     }
     if (forwardingEnabled) mended.push('ip_forward');
-    this.sandboxes.separate(bridges);
+    if (whole) this.sandboxes.separate(bridges);
 
     const now = generation(this.#netfilter);
+    const first = this.#first;
+    this.#first = false;
     if (now === this.#generation && !this.#unseen) {
-      this.#listing ??= this.#list();
-      return { table: 'intact', rulesChanged: false, mended };
+      if (this.#hasOthers) this.#listing ??= this.#list();
+      return { table: 'intact', rulesChanged: first, mended };
     }
-    // Others changed something before there was anything to compare with: the caller writes the table to be sure.
-    const table = this.#listing === undefined ? 'unknown' : this.#listing === this.#list() ? 'intact' : 'changed';
+    this.#hasOthers = true;
+    const table = this.#compare();
     this.#unseen = false;
     this.#generation = table === 'intact' ? now : undefined;
     return { table, rulesChanged: true, mended };
   }
 
+  /** With nothing to compare with, the caller writes the table to be sure. */
+  #compare(): 'intact' | 'changed' | 'unknown' {
+    if (this.#listing !== undefined) return this.#listing === this.#list() ? 'intact' : 'changed';
+    const tables = this.#nft().run('list tables inet').split('\n');
+    return tables.includes(`table inet ${this.#config.table}`) ? 'unknown' : 'changed';
+  }
+
   teardown(): void {
     this.rules(`table inet ${this.#config.table}\ndelete table inet ${this.#config.table}\n`);
-    this.sandboxes.removeBridge(this.#config.bridge);
+    this.sandboxes.removeBridges([this.#config.bridge]);
   }
 
   #nft(): Nftables {

@@ -1,6 +1,6 @@
 import { EngineError } from '../base/errors.ts';
 import type { Events } from '../events/bus.ts';
-import type { BridgeNetwork } from './bridge-network.ts';
+import { BridgeNetwork } from './bridge-network.ts';
 import { checkUnused } from './config-only.ts';
 import type { DefinedNetworks } from './defined-networks.ts';
 import { bridgeNameOption, type NetworkDefinition, type NetworkRequest } from './definition.ts';
@@ -10,7 +10,7 @@ import type { Kernel } from './kernel.ts';
 import type { NetworkInfo } from './networks.ts';
 import { ParentNetwork } from './parent-network.ts';
 import { describe } from './predefined.ts';
-import { renderBridge } from './ruleset.ts';
+import { changeBridges } from './ruleset.ts';
 import type { Upkeep } from './upkeep.ts';
 
 export interface OwnNetworksDeps {
@@ -24,6 +24,9 @@ export interface OwnNetworksDeps {
   /** Until these containers have come in or are gone, where they are about to. */
   settled(containers: Iterable<string>): Promise<void>;
 }
+
+/** So many that nobody else waits long for the network worker. */
+const prunedAtOnce = 64;
 
 /** Makes and removes the networks that somebody asked for: record, and bridge with rules or parent link. */
 export class OwnNetworks {
@@ -45,7 +48,7 @@ export class OwnNetworks {
     await defined.save(definition);
     undo.defer(() => defined.delete(definition));
     if (network) {
-      undo.defer(() => this.#unmake(network));
+      undo.defer(() => this.#unmake([network]));
       await this.#make(network);
       network.made = true;
     }
@@ -59,9 +62,9 @@ export class OwnNetworks {
     if (network instanceof ParentNetwork) return kernel.call('addParent', { parent: network.parent });
     const { bridge, definition } = network as BridgeNetwork;
     // A table that is written only now has it already.
-    const script = upkeep.begun ? renderBridge('add', table, bridge) : '';
+    const changes = upkeep.begun ? changeBridges('add', table, [bridge]) : [];
     await upkeep.prepared();
-    await kernel.call('addBridge', { bridge, script });
+    await kernel.call('addBridge', { bridge, changes });
     // Those that we name are one to other firewalls, by the beginning of their names.
     if (defined.bridges.length === 2 || bridge.name === definition.options[bridgeNameOption])
       await upkeep.applyFirewalls(true);
@@ -85,25 +88,32 @@ export class OwnNetworks {
         `error while removing network: network ${name} has active endpoints (${active.join(', ')})`,
       );
     }
-    await this.#removeFrom(network);
+    await this.#removeAll([network]);
   }
 
-  /** What is in the kernel first: after a crash in between there is a record, of which the next engine makes it again. */
-  async #removeFrom(network: EndpointNetwork): Promise<void> {
+  /**
+   * What is in the kernel first: after a crash in between there is a record, of which the next engine makes it again. Some
+   * at once, because the kernel deletes many bridges as fast as one.
+   */
+  async #removeAll(networks: readonly EndpointNetwork[]): Promise<void> {
     const { defined } = this.#deps;
-    const { definition } = network;
-    defined.hide(definition);
+    const definitions = networks.map(({ definition }) => definition);
+    for (const definition of definitions) defined.hide(definition);
     try {
-      await this.#unmake(network);
-      await defined.delete(definition);
+      await this.#unmake(networks);
+      await defined.delete(...definitions);
     } catch (error) {
-      defined.unhide(network);
-      // What is gone of it comes back with the next container in it, or with the next audit.
-      await this.#make(network).catch(() => {});
+      for (const network of networks) {
+        defined.unhide(network);
+        // What is gone of it comes back with the next container in it, or with the next audit.
+        await this.#make(network).catch(() => {});
+      }
       throw error;
     }
-    defined.forget(definition);
-    this.#emit('destroy', definition);
+    for (const definition of definitions) {
+      defined.forget(definition);
+      this.#emit('destroy', definition);
+    }
   }
 
   async #removeConfiguration(definition: NetworkDefinition): Promise<void> {
@@ -125,35 +135,39 @@ export class OwnNetworks {
 
   async prune(chosen: (network: NetworkInfo) => boolean): Promise<readonly string[]> {
     const removed: string[] = [];
-    for (const { definition, users } of this.#deps.defined.own) {
-      if (!chosen(describe(definition, []))) continue;
-      await this.#deps.settled(users);
-      if (users.size > 0) continue;
-      try {
-        await this.remove(definition.id);
-        removed.push(definition.name);
-      } catch (error) {
-        // A container came into it meanwhile, or somebody else removed it.
-        if (!(error instanceof EngineError && ['forbidden', 'not-found'].includes(error.kind))) throw error;
-      }
+    const left = this.#deps.defined.own.filter(({ definition }) => chosen(describe(definition, [])));
+    while (left.length > 0) {
+      const next = left.splice(0, prunedAtOnce);
+      // A container may be on its way out or have come in meanwhile, or somebody else removed it.
+      await this.#deps.settled(next.flatMap(({ users }) => [...users]));
+      const some = next.filter(
+        ({ users, definition }) => users.size === 0 && this.#deps.defined.byId(definition.id),
+      );
+      if (some.length === 0) continue;
+      await this.#removeAll(some);
+      removed.push(...some.map(({ definition }) => definition.name));
     }
     return removed;
   }
 
-  async #unmake(network: EndpointNetwork): Promise<void> {
-    const { defined, upkeep, kernel, table } = this.#deps;
-    if (network instanceof ParentNetwork) {
-      const { parent, made } = network.parent;
-      // Others may stand on the same VLAN: it goes with the last of them.
-      const others = defined.own.filter((other) => other !== network && other instanceof ParentNetwork);
-      if (made && !others.some(({ definition }) => definition.parent?.name === parent))
-        await kernel.call('removeParent', { name: parent });
-      return;
-    }
-    const { bridge } = network as BridgeNetwork;
-    await upkeep.change(renderBridge('delete', table, bridge));
-    if (bridge.owned) await kernel.call('removeBridge', { name: bridge.name });
-    await upkeep.forgetFirewalls(bridge.name);
+  async #unmake(networks: readonly EndpointNetwork[]): Promise<void> {
+    const { upkeep, kernel, table } = this.#deps;
+    for (const network of networks) if (network instanceof ParentNetwork) await this.#unmakeParent(network);
+    const bridges = networks.flatMap((network) => (network instanceof BridgeNetwork ? [network.bridge] : []));
+    if (bridges.length === 0) return;
+    await upkeep.change(changeBridges('delete', table, bridges));
+    const owned = bridges.filter((bridge) => bridge.owned);
+    if (owned.length > 0) await kernel.call('removeBridges', { names: owned.map(({ name }) => name) });
+    await upkeep.forgetFirewalls(bridges.map(({ name }) => name));
+  }
+
+  async #unmakeParent(network: ParentNetwork): Promise<void> {
+    const { defined, kernel } = this.#deps;
+    const { parent, made } = network.parent;
+    // Others may stand on the same VLAN: it goes with the last of them.
+    const others = defined.own.filter((other) => other !== network && other instanceof ParentNetwork);
+    if (made && !others.some(({ definition }) => definition.parent?.name === parent))
+      await kernel.call('removeParent', { name: parent });
   }
 
   #emit(action: 'create' | 'destroy', { id, name, driver }: NetworkDefinition): void {

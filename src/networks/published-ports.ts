@@ -1,4 +1,5 @@
 import type { Log } from '../base/log.ts';
+import type { ElementChange } from '../sys/nft-elements.ts';
 import { targetOf } from './endpoints.ts';
 import { isOpened, type Publishing, partRequests } from './gateway-modes.ts';
 import { boundOnHost, mostFiles, mostSockets, portsToHold } from './held-ports.ts';
@@ -9,7 +10,7 @@ import type { NetworkHelper } from './network-helper.ts';
 import type { Endpoint, PortRequest, PublishedPort } from './networks.ts';
 import { findPortOwner } from './port-owner.ts';
 import { Ports } from './ports.ts';
-import { renderPorts } from './ruleset.ts';
+import { changePorts } from './ruleset.ts';
 
 export interface PublishedPortsDeps {
   readonly kernel: Kernel;
@@ -17,7 +18,7 @@ export interface PublishedPortsDeps {
   readonly table: string;
   readonly log: Log;
   /** A change of the table, or all of it where it is not as it was left. */
-  readonly change: (script: string) => Promise<void>;
+  readonly change: (changes: readonly ElementChange[]) => Promise<void>;
 }
 
 /** Published ports in all their places: what is taken on this host, held by the helper, translated by the kernel. */
@@ -99,7 +100,7 @@ export class PublishedPorts {
 
   /** One transaction for an endpoint's ports. The records say already what it wants. */
   translate(verb: 'add' | 'delete', endpoint: Endpoint): Promise<void> {
-    return this.#apply(renderPorts(verb, this.#deps.table, endpoint), endpoint);
+    return this.#apply(changePorts(verb, this.#deps.table, endpoint), endpoint);
   }
 
   /** The same ports of the host lead to another endpoint of the same container. */
@@ -108,13 +109,13 @@ export class PublishedPorts {
     const { table, helper } = this.#deps;
     const reservation = this.reservationOf(to);
     if (reservation.ports.length > 0) await helper.hold(reservation);
-    await this.#apply(renderPorts('delete', table, from) + renderPorts('add', table, to), to);
+    await this.#apply([...changePorts('delete', table, from), ...changePorts('add', table, to)], to);
   }
 
-  async #apply(script: string, { address, ports }: Endpoint): Promise<void> {
-    if (script === '') return;
+  async #apply(changes: readonly ElementChange[], { address, ports }: Endpoint): Promise<void> {
+    if (changes.length === 0) return;
     const { kernel, change } = this.#deps;
-    await change(script);
+    await change(changes);
     if (ports.some(({ protocol }) => protocol === 'udp')) await kernel.call('forget', { address, ports });
   }
 }

@@ -1,3 +1,4 @@
+import type { ElementChange } from '../sys/nft-elements.ts';
 import { parseAddress } from './addresses.ts';
 import type { BridgeSpec } from './bridge-spec.ts';
 import { isOpened } from './gateway-modes.ts';
@@ -38,16 +39,20 @@ const sets = {
   trusted6: 'type ifname . ipv6_addr; flags interval',
 } as const;
 
-/** What leaves has another address than the host's. */
 const maps = {
+  published: 'type inet_proto . inet_service : ipv4_addr . inet_service',
+  published_at: 'type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service',
+  /** What leaves has another address than the host's. */
   sources: 'type ipv4_addr : ipv4_addr; flags interval',
   sources6: 'type ipv6_addr : ipv6_addr; flags interval',
 } as const;
 
+const types = { ...sets, ...maps };
+
 type Elements = Readonly<Record<string, readonly string[]>>;
 
 function bridgeElements(bridges: readonly BridgeSpec[]): Elements {
-  const all: Record<Exclude<keyof typeof sets, 'opened' | 'opened6'> | keyof typeof maps, string[]> = {
+  const all: Record<Exclude<keyof typeof types, keyof ReturnType<typeof portElements>>, string[]> = {
     bridges: [],
     same: [],
     internal: [],
@@ -96,22 +101,15 @@ function bridgeElements(bridges: readonly BridgeSpec[]): Elements {
  * already translated go on: their translation is in conntrack, not here.
  */
 export function renderTable({ table, bridges }: RulesetConfig, endpoints: readonly Published[]): string {
-  const ports = portElements(endpoints);
-  const elements: Elements = { ...bridgeElements(bridges), ...ports };
+  const elements: Elements = { ...bridgeElements(bridges), ...portElements(endpoints) };
   const declare = (kind: 'set' | 'map', types: Readonly<Record<string, string>>) =>
     Object.entries(types).map(
       ([name, type]) => `  ${kind} ${name} {\n    ${type}\n${elementsLine(elements[name]!)}  }\n`,
     );
-  const declared = [...declare('set', sets), ...declare('map', maps)].join('');
+  const declared = [...declare('map', maps), ...declare('set', sets)].join('');
   return `table inet ${table}
 delete table inet ${table}
 table inet ${table} {
-  map published {
-    type inet_proto . inet_service : ipv4_addr . inet_service
-${elementsLine(ports.published)}  }
-  map published_at {
-    type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service
-${elementsLine(ports.published_at)}  }
 ${declared}  # Before any translation: what comes from elsewhere for loopback was not published.
   chain loopback {
     type filter hook prerouting priority raw; policy accept;
@@ -185,19 +183,21 @@ ${declared}  # Before any translation: what comes from elsewhere for loopback wa
 const elementsLine = (elements: readonly string[]) =>
   elements.length > 0 ? `    elements = { ${elements.join(', ')} }\n` : '';
 
-/** Adds or takes back one endpoint's ports, as one transaction; '' when it has none that are translated. */
-export const renderPorts = (verb: 'add' | 'delete', table: string, endpoint: Published): string =>
-  renderElements(verb, table, portElements([endpoint]));
+/** Adds or takes back one endpoint's ports; nothing when it has none that are translated. */
+export const changePorts = (verb: 'add' | 'delete', table: string, endpoint: Published): readonly ElementChange[] =>
+  changesOf(verb, table, portElements([endpoint]));
 
-/** Adds or takes back what is said of one bridge. */
-export const renderBridge = (verb: 'add' | 'delete', table: string, bridge: BridgeSpec): string =>
-  renderElements(verb, table, bridgeElements([bridge]));
+/** Adds or takes back what is said of some bridges. */
+export const changeBridges = (
+  verb: 'add' | 'delete',
+  table: string,
+  bridges: readonly BridgeSpec[],
+): readonly ElementChange[] => changesOf(verb, table, bridgeElements(bridges));
 
-function renderElements(verb: 'add' | 'delete', table: string, all: Elements): string {
+function changesOf(verb: 'add' | 'delete', table: string, all: Elements): ElementChange[] {
   return Object.entries(all)
     .filter(([, elements]) => elements.length > 0)
-    .map(([name, elements]) => `${verb} element inet ${table} ${name} { ${elements.join(', ')} }\n`)
-    .join('');
+    .map(([set, elements]) => ({ verb, table, set, type: types[set as keyof typeof types], elements }));
 }
 
 function portElements(endpoints: readonly Published[]) {

@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { closeSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { codeOf } from '../base/errors.ts';
@@ -52,6 +53,8 @@ export interface SandboxRequest {
 }
 
 const NETLINK_ROUTE = 0;
+/** So many bridges are asked for one by one; for more of them a list of all is cheaper. */
+const mostLookups = 50;
 const forwarding = '/proc/sys/net/ipv4/ip_forward';
 
 /** Namespaces and links, made on the calling thread; only the network worker calls this, everything in it blocks. */
@@ -65,12 +68,14 @@ export class Sandboxes implements Disposable {
   readonly #bridges = new Map<string, number>();
   /** Bridges that were made, or made again, and whose ports were not attached since. */
   readonly #bare = new Set<string>();
+  /** The bridges that the kernel told of since they were looked at; undefined: it told of too much, or nobody listened. */
+  #touched: Set<string> | undefined;
   readonly parents: ParentLinks;
   #rulesSeparate = seesBridged();
 
   constructor(netlink: Netlink) {
     this.#netlink = netlink;
-    this.#route = netlink.open(NETLINK_ROUTE);
+    this.#route = netlink.open(NETLINK_ROUTE, { strict: true });
     this.parents = new ParentLinks({
       route: this.#route,
       find: (name) => this.#find(name),
@@ -84,24 +89,62 @@ export class Sandboxes implements Disposable {
    * changed. Gives back whether forwarding was off before.
    */
   ensureBridge(spec: BridgeSpec): { readonly forwardingEnabled: boolean } {
-    const link = this.#find(spec.name);
-    this.#ensure(spec, link, link ? this.#addresses() : new Set());
+    this.#ensureOne(spec);
     return this.#forward([spec]);
+  }
+
+  #ensureOne(spec: BridgeSpec): void {
+    const link = this.#find(spec.name);
+    this.#ensure(spec, link, link ? this.#addresses(link.index) : new Set());
+  }
+
+  /** A few of them: one in a thousand costs as much as one. */
+  ensureSome(specs: readonly BridgeSpec[]): { readonly forwardingEnabled: boolean } {
+    if (specs.length > mostLookups) return this.ensureBridges(specs);
+    for (const spec of specs) {
+      // Before the look: what is told of it from now on is for the next.
+      this.#touched?.delete(spec.name);
+      this.#ensureOne(spec);
+    }
+    return this.#forward(specs);
   }
 
   /** The same for all of them, with two requests where nothing is amiss. */
   ensureBridges(specs: readonly BridgeSpec[]): { readonly forwardingEnabled: boolean } {
+    this.#hear();
+    if (this.#touched) for (const { name } of specs) this.#touched.delete(name);
     const links = new Map(this.#links().map((link) => [link.name, link]));
     const addresses = this.#addresses();
     for (const spec of specs) this.#ensure(spec, links.get(spec.name), addresses);
     return this.#forward(specs);
   }
 
-  /** Nobody changed a link or an address since this was asked last, and the host forwards. Cheap, however many there are. */
-  unchanged(): boolean {
-    return (
-      !this.#watch.heard() && readFileSync(forwarding, 'utf8').trim() === '1' && seesBridged() === this.#rulesSeparate
-    );
+  /** The bridges that somebody may have changed since they were looked at. Cheap, however many there are. */
+  changed(): readonly string[] | 'all' {
+    this.#hear();
+    const forwards = readFileSync(forwarding, 'utf8').trim() === '1' && seesBridged() === this.#rulesSeparate;
+    return this.#touched && forwards ? [...this.#touched] : 'all';
+  }
+
+  /** From now on the kernel is heard, of whatever is looked at next. */
+  listen(): void {
+    this.#hear();
+    this.#touched ??= new Set();
+  }
+
+  /** A container's links come and go all day: what they are told of is no reason to look. */
+  #hear(): void {
+    const told = this.#watch.heard();
+    if (!told) this.#touched = undefined;
+    if (!told?.length) return;
+    const names = new Map([...this.#bridges].map(([name, index]) => [index, name]));
+    for (const { type, body } of told) {
+      const isLink = type === nl.RTM_NEWLINK || type === nl.RTM_DELLINK;
+      const link = isLink ? parseLink(body) : undefined;
+      const name = names.get(link ? link.index : parseAddress(body).index);
+      if (name !== undefined) this.#touched?.add(name);
+      if (link && this.#bridges.has(link.name)) this.#touched?.add(link.name);
+    }
   }
 
   #forward(specs: readonly BridgeSpec[]): { readonly forwardingEnabled: boolean } {
@@ -369,17 +412,29 @@ export class Sandboxes implements Disposable {
     }
   }
 
-  removeBridge(name: string): void {
-    this.#bridges.delete(name);
-    this.#bare.delete(name);
-    this.#deleteLink(name);
+  /** Many in one step: the kernel waits some 20 ms for its readers, for each bridge or for all of a group. */
+  removeBridges(names: readonly string[]): void {
+    const links: Link[] = [];
+    for (const name of names) {
+      this.#bridges.delete(name);
+      this.#bare.delete(name);
+      const link = names.length > 1 ? this.#find(name) : undefined;
+      if (link?.kind === 'bridge') links.push(link);
+    }
+    if (links.length > 1) {
+      const group = randomInt(2 ** 30, 2 ** 31);
+      this.#route.request(...links.map(({ index }) => routeRequests.setGroup(index, group)));
+      this.#route.request(routeRequests.deleteGroup(group));
+    }
+    // One alone, and what was no bridge or came back meanwhile.
+    for (const name of names) this.#deleteLink(name);
   }
 
-  /** Each as the link's index and the bytes in hex. */
-  #addresses(): Set<string> {
+  /** Of one link or of all; each as the link's index and the bytes in hex. */
+  #addresses(index?: number): Set<string> {
     return new Set(
       this.#route
-        .request(routeRequests.addresses())
+        .request(routeRequests.addresses(index))
         .filter(({ type }) => type === nl.RTM_NEWADDR)
         .map(({ body }) => parseAddress(body))
         .map(({ index, address }) => `${index} ${address}`),

@@ -1,5 +1,6 @@
 import { messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
+import type { ElementChange } from '../sys/nft-elements.ts';
 import { HostFirewalls } from './host-firewalls.ts';
 import type { Kernel } from './kernel.ts';
 import type { BridgePorts } from './sandboxes.ts';
@@ -65,9 +66,15 @@ export class Upkeep {
 
   async #runAudit(): Promise<void> {
     const { kernel, wanted, log, tableName } = this.#deps;
-    // Thousands of bridges are looked at only when there is something to see.
-    if (!this.#firewalls.due && (await kernel.call('unchanged', {}))) return;
-    const { table, rulesChanged, mended } = await kernel.call('audit', { bridges: wanted.bridges() });
+    // Of thousands of bridges only those are looked at where there is something to see.
+    const changed = await kernel.call('changed', {});
+    const whole = changed.bridges === 'all';
+    if (!whole && changed.bridges.length === 0 && !changed.rules && !this.#firewalls.due) return;
+    const bridges = whole || changed.bridges.length > 0 ? wanted.bridges() : [];
+    const { table, rulesChanged, mended } = await kernel.call('audit', {
+      bridges: whole ? bridges : bridges.filter(({ bridge }) => changed.bridges.includes(bridge.name)),
+      whole,
+    });
     if (mended.length > 0) log.warn('somebody changed the network, mended', { mended });
     if (table !== 'intact') {
       await kernel.call('rules', { script: wanted.table() });
@@ -78,10 +85,10 @@ export class Upkeep {
   }
 
   /** A change of the table; refused because it is not as we left it, the whole table is written instead. */
-  async change(script: string): Promise<void> {
+  async change(changes: readonly ElementChange[]): Promise<void> {
     const { kernel, wanted, log } = this.#deps;
     try {
-      await kernel.call('rules', { script });
+      await kernel.call('change', { changes });
     } catch (error) {
       log.warn('the nftables table is not as it was left and is written anew', { reason: messageOf(error) });
       await kernel.call('rules', { script: wanted.table() });
@@ -93,11 +100,11 @@ export class Upkeep {
     await this.#applyTo([...new Set(this.#deps.wanted.bridges().map(({ bridge }) => knownAs(bridge.name)))], wanted);
   }
 
-  /** A bridge is gone: nothing is accepted for it any more, unless others are known by the same name. */
-  async forgetFirewalls(bridge: string): Promise<void> {
-    const name = knownAs(bridge);
-    if (this.#deps.wanted.bridges().some((other) => knownAs(other.bridge.name) === name)) return;
-    await this.#applyTo([name], false);
+  /** Bridges are gone: nothing is accepted for them any more, unless others are known by the same name. */
+  async forgetFirewalls(bridges: readonly string[]): Promise<void> {
+    const still = new Set(this.#deps.wanted.bridges().map(({ bridge }) => knownAs(bridge.name)));
+    const gone = [...new Set(bridges.map(knownAs))].filter((name) => !still.has(name));
+    if (gone.length > 0) await this.#applyTo(gone, false);
   }
 
   async #applyTo(names: readonly string[], wanted: boolean): Promise<void> {

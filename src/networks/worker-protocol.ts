@@ -1,3 +1,4 @@
+import type { ElementChange } from '../sys/nft-elements.ts';
 import type { BridgeSpec } from './bridge-spec.ts';
 import type { PublishedPort } from './networks.ts';
 import type { ParentSpec } from './parent-spec.ts';
@@ -17,8 +18,8 @@ export interface Operations {
     in: { readonly table: string; readonly bridges: readonly BridgePorts[] };
     out: { readonly forwardingEnabled: boolean };
   };
-  addBridge: { in: { readonly bridge: BridgeSpec; readonly script: string }; out: void };
-  removeBridge: { in: { readonly name: string }; out: void };
+  addBridge: { in: { readonly bridge: BridgeSpec; readonly changes: readonly ElementChange[] }; out: void };
+  removeBridges: { in: { readonly names: readonly string[] }; out: void };
   /** What containers of a macvlan or ipvlan network will stand on; `removeParent` takes away only what was made for it. */
   addParent: { in: { readonly parent: ParentSpec }; out: void };
   removeParent: { in: { readonly name: string }; out: void };
@@ -34,8 +35,10 @@ export interface Operations {
   sysctls: { in: { readonly path: string; readonly sysctls: Readonly<Record<string, string>> }; out: void };
   /** `standing`: its interfaces that stand on links of the host. */
   drop: { in: { readonly path: string; readonly standing?: readonly string[] }; out: void };
-  /** One transaction. */
+  /** The whole table anew, in one transaction. */
   rules: { in: { readonly script: string }; out: void };
+  /** Elements of it, in one transaction. */
+  change: { in: { readonly changes: readonly ElementChange[] }; out: void };
   /**
    * Forgets the UDP flows to published ports that were followed before the rules changed: they have no end of their own,
    * and as long as a client sends they would go where they went before.
@@ -46,11 +49,17 @@ export interface Operations {
     in: { readonly paths: readonly string[]; readonly bridges: readonly BridgePorts[] };
     out: { readonly gone: readonly string[] };
   };
-  /** Nothing was changed since the last audit, as far as the kernel tells: there is no need of one. */
-  unchanged: { in: Record<string, never>; out: boolean };
-  /** Has anybody changed what is ours? Mends bridge, ports and forwarding; the table is the caller's to send again. */
+  /** What may have been changed since the last audit, as far as the kernel tells. */
+  changed: {
+    in: Record<string, never>;
+    out: { readonly bridges: readonly string[] | 'all'; readonly rules: boolean };
+  };
+  /**
+   * Has anybody changed what is ours? Mends these bridges, their ports and forwarding; the table is the caller's to send
+   * again. `whole`: they are all that there are.
+   */
   audit: {
-    in: { readonly bridges: readonly BridgePorts[] };
+    in: { readonly bridges: readonly BridgePorts[]; readonly whole: boolean };
     out: {
       readonly table: 'intact' | 'changed' | 'unknown';
       /** Somebody else changed some rule of the host. */

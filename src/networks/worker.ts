@@ -9,8 +9,8 @@ const state = new KernelState(config);
 
 const operations: { [N in OperationName]: (input: Operations[N]['in']) => Operations[N]['out'] } = {
   setup: ({ table, bridges }) => state.setup(table, bridges),
-  addBridge: ({ bridge, script }) => state.addBridge(bridge, script),
-  removeBridge: ({ name }) => state.sandboxes.removeBridge(name),
+  addBridge: ({ bridge, changes }) => state.addBridge(bridge, changes),
+  removeBridges: ({ names }) => state.sandboxes.removeBridges(names),
   addParent: ({ parent }) => {
     state.sandboxes.parents.probe(parent.kind);
     state.sandboxes.parents.ensure(parent);
@@ -23,10 +23,11 @@ const operations: { [N in OperationName]: (input: Operations[N]['in']) => Operat
   sysctls: ({ path, sysctls }) => state.sandboxes.setSysctls(path, sysctls),
   drop: ({ path, standing }) => state.sandboxes.drop(path, standing),
   rules: ({ script }) => state.rules(script),
+  change: ({ changes }) => state.change(changes),
   forget: ({ address, ports }) => state.forget(address, ports),
   sweep: ({ paths, bridges }) => state.sweep(paths, bridges),
-  unchanged: () => state.unchanged(),
-  audit: ({ bridges }) => state.audit(bridges),
+  changed: () => state.changed(),
+  audit: (input) => state.audit(input),
   teardown: () => state.teardown(),
 };
 

@@ -103,5 +103,5 @@ test('a watch is silent where nothing changes', { skip: process.platform !== 'li
   using watch = new Netlink().watch(linkGroups);
   watch.heard();
   // Others on this machine may make links at any moment: all that is certain is that it answers and does not wait.
-  assert.equal(typeof watch.heard(), 'boolean');
+  assert.ok(Array.isArray(watch.heard() ?? []));
 });

@@ -27,6 +27,7 @@ export const nl = {
   IFLA_MASTER: 10,
   IFLA_PROTINFO: 12,
   IFLA_LINKINFO: 18,
+  IFLA_GROUP: 27,
   IFLA_NET_NS_FD: 28,
   IFLA_INFO_KIND: 1,
   IFLA_INFO_DATA: 2,
@@ -184,6 +185,21 @@ export const routeRequests = {
     subject: `link ${index}`,
   }),
 
+  setGroup: (index: number, group: number): NetlinkRequest => ({
+    type: nl.RTM_NEWLINK,
+    flags: 0,
+    body: Buffer.concat([linkHeader({ index }), uint32(nl.IFLA_GROUP, group)]),
+    subject: `link ${index}`,
+  }),
+
+  /** Every link of the group, in one step. */
+  deleteGroup: (group: number): NetlinkRequest => ({
+    type: nl.RTM_DELLINK,
+    flags: 0,
+    body: Buffer.concat([linkHeader(), uint32(nl.IFLA_GROUP, group)]),
+    subject: `links of group ${group}`,
+  }),
+
   links: (): NetlinkRequest => ({ type: nl.RTM_GETLINK, flags: nl.NLM_F_DUMP, body: linkHeader(), subject: 'links' }),
 
   link: (name: string): NetlinkRequest => ({
@@ -204,11 +220,11 @@ export const routeRequests = {
     subject: `address ${address}/${prefixLength}`,
   }),
 
-  /** Of both families. */
-  addresses: (): NetlinkRequest => ({
+  /** Of both families; of all links, where the socket is not strict. */
+  addresses: (index = 0): NetlinkRequest => ({
     type: nl.RTM_GETADDR,
     flags: nl.NLM_F_DUMP,
-    body: addressHeader(0, 0, 0),
+    body: addressHeader(0, index, 0),
     subject: 'addresses',
   }),
 
@@ -332,13 +348,15 @@ export function* decode(bytes: Buffer): Generator<NetlinkMessage> {
 export class Netlink {
   readonly socket = libc().func('int socket(int, int, int)');
   readonly close = libc().func('int close(int)');
+  readonly bind = libc().func('int bind(int, const uint8_t*, uint32_t)');
   readonly send = libc().func('long send(int, const uint8_t*, size_t, int)');
   readonly receive = libc().func('long recv(int, uint8_t*, size_t, int)');
   readonly setOption = libc().func('int setsockopt(int, int, int, const uint8_t*, uint32_t)');
   readonly buffer = Buffer.alloc(64 * 1024);
 
-  open(protocol: number): NetlinkSocket {
-    return new NetlinkSocket(this, protocol);
+  /** `strict`: what a request to list says of links is heeded, not passed over. */
+  open(protocol: number, { strict = false } = {}): NetlinkSocket {
+    return new NetlinkSocket(this, protocol, strict);
   }
 
   watch(groups: readonly number[]): NetlinkWatch {
@@ -352,6 +370,16 @@ export const linkGroups: readonly number[] = [1, 5, 9];
 const NETLINK_ROUTE = 0;
 const SOL_NETLINK = 270;
 const NETLINK_ADD_MEMBERSHIP = 1;
+/** Answers do not repeat the request that they answer. */
+const NETLINK_CAP_ACK = 10;
+const NETLINK_GET_STRICT_CHK = 12;
+const SOL_SOCKET = 1;
+const SO_SNDBUFFORCE = 32;
+/** The least that a kernel is built with; what is longer needs room of its own. */
+const standardSendBuffer = 128 * 1024;
+const NFNL_MSG_BATCH_BEGIN = 16;
+const NFNL_MSG_BATCH_END = 17;
+const NFNL_SUBSYS_NFTABLES = 10;
 const MSG_DONTWAIT = 0x40;
 const EAGAIN = 11;
 const ENOBUFS = 105;
@@ -364,6 +392,10 @@ export class NetlinkWatch implements Disposable {
   constructor(native: Netlink, groups: readonly number[]) {
     this.#native = native;
     this.#fd = check('socket', 'AF_NETLINK', native.socket(AF_NETLINK, SOCK_RAW_CLOEXEC, NETLINK_ROUTE));
+    // A socket without an address of its own is told nothing: the kernel takes it for itself, which sent it.
+    const address = Buffer.alloc(12);
+    address.writeUInt16LE(AF_NETLINK);
+    check('bind', 'AF_NETLINK', native.bind(this.#fd, address, address.length));
     for (const group of groups) {
       const value = Buffer.alloc(4);
       value.writeUInt32LE(group);
@@ -372,17 +404,17 @@ export class NetlinkWatch implements Disposable {
     }
   }
 
-  /** Whether anything was told since the last time. Does not wait. */
-  heard(): boolean {
-    const { receive, buffer } = this.#native;
-    for (let heard = false; ; heard = true)
+  /** What was told since the last time; undefined when that was more than it could keep. Does not wait. */
+  heard(): readonly NetlinkMessage[] | undefined {
+    const messages: NetlinkMessage[] = [];
+    for (let lost = false; ; )
       try {
-        check('recv', 'netlink', receive(this.#fd, buffer, buffer.length, MSG_DONTWAIT));
+        const told = receiveNow(this.#native, this.#fd);
+        if (!told) return lost ? undefined : messages;
+        for (const message of decode(told)) messages.push({ ...message, body: Buffer.from(message.body) });
       } catch (error) {
-        const errno = error instanceof SyscallError ? error.errno : 0;
-        if (errno === EAGAIN) return heard;
-        // More was told than it could keep.
-        if (errno !== ENOBUFS) throw error;
+        if (!(error instanceof SyscallError && error.errno === ENOBUFS)) throw error;
+        lost = true;
       }
   }
 
@@ -400,9 +432,10 @@ export class NetlinkSocket implements Disposable {
   readonly #fd: number;
   #sequence = 1;
 
-  constructor(native: Netlink, protocol: number) {
+  constructor(native: Netlink, protocol: number, strict: boolean) {
     this.#native = native;
     this.#fd = check('socket', 'AF_NETLINK', native.socket(AF_NETLINK, SOCK_RAW_CLOEXEC, protocol));
+    if (strict) this.#setOption(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1);
   }
 
   /** Sends all in one message and waits for every answer. Throws the first refusal; later requests may have been done. */
@@ -434,8 +467,53 @@ export class NetlinkSocket implements Disposable {
     return answers;
   }
 
+  /**
+   * Requests to nf_tables as one transaction: all of them or none (a batch of nfnetlink). The kernel carries it out before
+   * `send` comes back: what it has to say is there then. Throws the first refusal.
+   */
+  transact(requests: readonly NetlinkRequest[]): void {
+    if (requests.length === 0) return;
+    const subject = requests[0]!.subject;
+    const edge = (type: number) => ({ type, flags: 0, body: Buffer.of(0, 0, 0, NFNL_SUBSYS_NFTABLES), subject });
+    const all = [edge(NFNL_MSG_BATCH_BEGIN), ...requests, edge(NFNL_MSG_BATCH_END)];
+    const first = this.#sequence;
+    this.#sequence += all.length;
+    const bytes = encode(all, first);
+    this.#setOption(SOL_NETLINK, NETLINK_CAP_ACK, 1);
+    if (bytes.length > standardSendBuffer) this.#setOption(SOL_SOCKET, SO_SNDBUFFORCE, bytes.length + 4096);
+    check('send', subject, this.#native.send(this.#fd, bytes, bytes.length, 0));
+    let done = 0;
+    let failed: SyscallError | undefined;
+    for (let told = receiveNow(this.#native, this.#fd); told; told = receiveNow(this.#native, this.#fd))
+      for (const { type, sequence, body } of decode(told)) {
+        const at = sequence - first;
+        if (type !== nl.NLMSG_ERROR || at < 0 || at >= all.length) continue;
+        const errno = -body.readInt32LE(0);
+        if (errno !== 0) failed ??= refusal(all[at], errno);
+        else if (at > 0 && at <= requests.length) done++;
+      }
+    if (failed) throw failed;
+    if (done < requests.length) throw new SyscallError('netlink', subject, EAGAIN);
+  }
+
+  #setOption(level: number, option: number, number: number): void {
+    const value = Buffer.alloc(4);
+    value.writeUInt32LE(number);
+    check('setsockopt', `netlink option ${option}`, this.#native.setOption(this.#fd, level, option, value, 4));
+  }
+
   [Symbol.dispose](): void {
     this.#native.close(this.#fd);
+  }
+}
+
+/** One datagram, until the next call; undefined when there is none. */
+function receiveNow({ receive, buffer }: Netlink, fd: number): Buffer | undefined {
+  try {
+    return buffer.subarray(0, check('recv', 'netlink', receive(fd, buffer, buffer.length, MSG_DONTWAIT)));
+  } catch (error) {
+    if (error instanceof SyscallError && error.errno === EAGAIN) return undefined;
+    throw error;
   }
 }
 
