@@ -10,6 +10,8 @@ export interface Contestant extends AsyncDisposable {
   cpu(): number;
   /** Bytes of memory in proportion to sharing (PSS): every process that the engine needs, without the containers' own. */
   memory(): number;
+  /** After it was killed. */
+  restart(): Promise<void>;
 }
 
 const accounting = existsSync('/sys/fs/cgroup/cpuacct') ? '/sys/fs/cgroup/cpuacct' : undefined;
@@ -22,17 +24,17 @@ export async function enter(
   const group = `bench-${process.pid}-${name.replace(/\W/g, '')}`;
   const own = accounting && join(accounting, group);
   const parent = `/${group}-containers`;
-  if (own) {
-    mkdirSync(own, { recursive: true });
-    // Children are born where their parent is: the engine starts in its group, this process goes back.
-    writeFileSync(join(own, 'cgroup.procs'), String(process.pid));
-  }
-  let engine: TestEngine | undefined;
-  try {
-    engine = await start(parent);
-  } finally {
-    if (accounting) writeFileSync(join(accounting, 'cgroup.procs'), String(process.pid));
-  }
+  if (own) mkdirSync(own, { recursive: true });
+  // Children are born where their parent is: the engine starts in its group, this process goes back.
+  const inside = async <T>(work: () => Promise<T>) => {
+    if (own) writeFileSync(join(own, 'cgroup.procs'), String(process.pid));
+    try {
+      return await work();
+    } finally {
+      if (accounting) writeFileSync(join(accounting, 'cgroup.procs'), String(process.pid));
+    }
+  };
+  const engine = await inside(() => start(parent));
   if (!engine) return undefined;
   const groups = own ? [own, `${accounting}${parent}`] : [];
   return {
@@ -42,6 +44,7 @@ export async function enter(
       groups
         .filter(existsSync)
         .reduce((sum, path) => sum + Number(readFileSync(join(path, 'cpuacct.usage'), 'utf8')) / 1e6, 0),
+    restart: () => inside(() => engine.restart()),
     memory: () => (own ? processesOf(own).reduce((sum, pid) => sum + pss(pid), 0) : pss(engine.pid)),
     [Symbol.asyncDispose]: async () => {
       await engine[Symbol.asyncDispose]();

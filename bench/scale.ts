@@ -46,7 +46,7 @@ async function sayIdle(contestant: Contestant, what: string, seconds: number): P
 async function sayRestart(contestant: Contestant, list: string): Promise<void> {
   await contestant.engine.kill();
   await sayCosts(contestant, 'killed and started again, to the first list', async () => {
-    await contestant.engine.restart();
+    await contestant.restart();
     await call(contestant, 'GET', list);
   });
 }

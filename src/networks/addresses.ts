@@ -66,20 +66,36 @@ export function choosePool(
   foreign: readonly Subnet[],
   configured: readonly string[] = [],
 ): Subnet {
-  if (configured.length > 0) return chooseConfigured(configured, [...networks, ...foreign]);
+  if (configured.length > 0) return chooseConfigured(configured, networks, foreign);
   const names = new Set(networks.map(keyOf));
   const odd = [
     ...networks.filter((subnet) => !isPool(subnet)),
     ...foreign.filter((subnet) => !names.has(keyOf(subnet))),
   ];
   for (const pool of pools()) if (!names.has(keyOf(pool)) && !odd.some((subnet) => overlap(pool, subnet))) return pool;
-  throw new EngineError('invalid', 'all predefined address pools have been fully subnetted', {
-    hint: `${networks.length} networks and ${odd.length} other subnets, of routes and name servers of this host, take them: remove networks that nobody uses (docker network prune), or create this one with --subnet`,
+  throw exhausted(networks, foreign, 'create this one with --subnet');
+}
+
+/** What takes the pools: networks by their number, and subnets of this host by some of their names, the largest first. */
+function exhausted(networks: readonly Subnet[], foreign: readonly Subnet[], otherwise: string): EngineError {
+  const largest = foreign.toSorted((a, b) => a.prefixLength - b.prefixLength).slice(0, 4);
+  const more = foreign.length > largest.length ? ', ...' : '';
+  const hosts =
+    foreign.length > 0
+      ? ` and routes and name servers of this host (${largest.map(formatSubnet).join(', ')}${more})`
+      : '';
+  return new EngineError('invalid', 'all predefined address pools have been fully subnetted', {
+    hint: `${networks.length} networks${hosts} take them: remove networks that nobody uses (docker network prune), or ${otherwise}`,
   });
 }
 
 /** The first part that nothing lies in, of what somebody configured: `10.10.0.0/16:24`. */
-function chooseConfigured(configured: readonly string[], used: readonly Subnet[]): Subnet {
+function chooseConfigured(
+  configured: readonly string[],
+  networks: readonly Subnet[],
+  foreign: readonly Subnet[],
+): Subnet {
+  const used = [...networks, ...foreign];
   for (const text of configured) {
     const [network = '', length] = text.split(':');
     const whole = parseSubnet(network);
@@ -89,9 +105,7 @@ function chooseConfigured(configured: readonly string[], used: readonly Subnet[]
       if (!used.some((subnet) => overlap(pool, subnet))) return pool;
     }
   }
-  throw new EngineError('invalid', 'all predefined address pools have been fully subnetted', {
-    hint: 'remove networks that nobody uses (docker network prune), or add to defaultAddressPools',
-  });
+  throw exhausted(networks, foreign, 'add to defaultAddressPools');
 }
 
 const keyOf = ({ base, prefixLength }: Subnet) => base * 64 + prefixLength;
@@ -122,16 +136,21 @@ export function chooseSubnet(routes: readonly Subnet[], addresses: readonly stri
   return free;
 }
 
+export interface Route extends Subnet {
+  /** The interface that it leads to. */
+  readonly device: string;
+}
+
 /** The routes in /proc/net/route, without the default one. */
-export function parseRoutes(table: string): Subnet[] {
+export function parseRoutes(table: string): Route[] {
   return table
     .split('\n')
     .slice(1)
     .flatMap((line) => {
-      const [, destination, , , , , , netmask] = line.trim().split(/\s+/);
+      const [device = '', destination, , , , , , netmask] = line.trim().split(/\s+/);
       if (!destination || !netmask) return [];
       const ones = swap(Number.parseInt(netmask, 16)).toString(2).replaceAll('0', '').length;
-      return ones === 0 ? [] : [{ base: swap(Number.parseInt(destination, 16)), prefixLength: ones }];
+      return ones === 0 ? [] : [{ device, base: swap(Number.parseInt(destination, 16)), prefixLength: ones }];
     });
 }
 

@@ -6,7 +6,8 @@ import { overlap6, parseSubnet6, type Subnet6 } from './addresses6.ts';
 import { BridgeNetwork } from './bridge-network.ts';
 import { define, isV4, type NetworkDefinition, type NetworkRequest } from './definition.ts';
 import type { EndpointNetwork } from './endpoint-network.ts';
-import { hostRoutes, hostServers, interfaceNames } from './host-facts.ts';
+import { hostServers, interfaceNames } from './host-facts.ts';
+import { HostRoutes } from './host-routes.ts';
 import { ParentNetwork } from './parent-network.ts';
 import type { ParentRecord } from './parent-options.ts';
 
@@ -29,10 +30,17 @@ export class DefinedNetworks {
   readonly #configurations = new Map<string, NetworkDefinition>();
   /** They are being removed: nobody finds them any more, and what they have is not anybody else's yet. */
   readonly #leaving = new Set<NetworkDefinition>();
+  /** All of them, also those that are leaving, by their bridge; the subnets of each of IPv4. */
+  readonly #byBridge = new Map<string, NetworkDefinition>();
+  readonly #subnets = new WeakMap<NetworkDefinition, readonly Subnet[]>();
+  readonly #routes = new HostRoutes((bridge) => {
+    const definition = this.#byBridge.get(bridge);
+    return definition && this.#subnetsOf(definition)[0];
+  });
 
   private constructor(deps: DefinedNetworksDeps) {
     this.#deps = deps;
-    this.#networks.set(deps.default.definition.id, deps.default);
+    this.#add(deps.default);
   }
 
   static async open(deps: DefinedNetworksDeps): Promise<DefinedNetworks> {
@@ -40,7 +48,7 @@ export class DefinedNetworks {
     const records = [...(await deps.database.load(kind)).values()] as NetworkDefinition[];
     for (const definition of records.toSorted((a, b) => (a.created < b.created ? -1 : 1)))
       if (definition.configOnly) networks.#configurations.set(definition.id, definition);
-      else networks.#networks.set(definition.id, networks.#networkOf(definition));
+      else networks.#add(networks.#networkOf(definition));
     networks.#checkDefault();
     return networks;
   }
@@ -102,8 +110,22 @@ export class DefinedNetworks {
     }
     const network = this.#networkOf(definition);
     network.made = false;
-    this.#networks.set(definition.id, network);
+    this.#add(network);
     return { definition, network };
+  }
+
+  #add(network: EndpointNetwork): void {
+    const { definition } = network;
+    this.#networks.set(definition.id, network);
+    if (definition.bridge !== '') this.#byBridge.set(definition.bridge, definition);
+  }
+
+  #subnetsOf(definition: NetworkDefinition): readonly Subnet[] {
+    const known = this.#subnets.get(definition);
+    if (known) return known;
+    const subnets = definition.configs.flatMap(({ subnet }) => (isV4(subnet) ? [parseSubnet(subnet)] : []));
+    this.#subnets.set(definition, subnets);
+    return subnets;
   }
 
   #networkOf(definition: NetworkDefinition): EndpointNetwork {
@@ -133,7 +155,9 @@ export class DefinedNetworks {
 
   /** What it had is free. */
   forget(definition: NetworkDefinition): void {
+    this.#routes.hear();
     this.#leaving.delete(definition);
+    if (this.#byBridge.get(definition.bridge) === definition) this.#byBridge.delete(definition.bridge);
   }
 
   async delete(...definitions: readonly NetworkDefinition[]): Promise<void> {
@@ -141,14 +165,12 @@ export class DefinedNetworks {
   }
 
   #freePool(networks: readonly NetworkDefinition[]): Subnet {
-    const subnets = networks.flatMap(({ configs }) =>
-      configs.flatMap(({ subnet }) => (isV4(subnet) ? [parseSubnet(subnet)] : [])),
-    );
+    const subnets = networks.flatMap((definition) => this.#subnetsOf(definition));
     const servers = hostServers(this.#deps.resolvConf).flatMap((server): Subnet[] => {
       const base = parseAddress(server);
       return base === undefined ? [] : [{ base, prefixLength: 32 }];
     });
-    return choosePool(subnets, [...hostRoutes(), ...servers], this.#deps.pools);
+    return choosePool(subnets, [...this.#routes.foreign(), ...servers], this.#deps.pools);
   }
 
   /** RFC 4193: a prefix of this host's own, always the same, and the first /64 in it that is free. */

@@ -125,7 +125,8 @@ export function define(asked: NetworkRequest, around: Surroundings): NetworkDefi
     configs: [...given, ...chosen],
     chosenSubnets: kept?.chosenSubnets ?? has,
     bridge: place.bridge,
-    ownsBridge: place.bridge !== '' && !around.interfaces().includes(place.bridge),
+    ownsBridge:
+      place.bridge !== '' && !(request.options[bridgeNameOption] && around.interfaces().includes(place.bridge)),
     ...(place.parent && { parent: place.parent }),
   };
 }

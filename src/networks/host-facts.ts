@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { codeOf } from '../base/errors.ts';
-import { chooseSubnet, parseRoutes, type Subnet } from './addresses.ts';
+import { chooseSubnet, parseRoutes, type Route, type Subnet } from './addresses.ts';
 import { parseResolver, publicServers, readResolver } from './resolver.ts';
 
 /** Where the servers behind systemd-resolved's stub stand. */
@@ -12,7 +12,7 @@ export function freeSubnet(resolvConf: string): Subnet {
   return chooseSubnet(hostRoutes(), resolver.servers);
 }
 
-export function hostRoutes(): Subnet[] {
+export function hostRoutes(): Route[] {
   return parseRoutes(readFileSync('/proc/self/net/route', 'utf8'));
 }
 

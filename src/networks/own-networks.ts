@@ -26,7 +26,7 @@ export interface OwnNetworksDeps {
 }
 
 /** So many that nobody else waits long for the network worker. */
-const prunedAtOnce = 64;
+const prunedAtOnce = 16;
 
 /** Makes and removes the networks that somebody asked for: record, and bridge with rules or parent link. */
 export class OwnNetworks {

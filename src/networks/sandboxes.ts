@@ -66,6 +66,7 @@ export class Sandboxes implements Disposable {
   readonly #watch: NetlinkWatch;
   /** The index of each bridge that was made sure of. */
   readonly #bridges = new Map<string, number>();
+  readonly #names = new Map<number, string>();
   /** Bridges that were made, or made again, and whose ports were not attached since. */
   readonly #bare = new Set<string>();
   /** The bridges that the kernel told of since they were looked at; undefined: it told of too much, or nobody listened. */
@@ -90,6 +91,9 @@ export class Sandboxes implements Disposable {
    */
   ensureBridge(spec: BridgeSpec): { readonly forwardingEnabled: boolean } {
     this.#ensureOne(spec);
+    // What the kernel tells of this work of ours is no reason to look.
+    this.#hear();
+    this.#touched?.delete(spec.name);
     return this.#forward([spec]);
   }
 
@@ -136,12 +140,10 @@ export class Sandboxes implements Disposable {
   #hear(): void {
     const told = this.#watch.heard();
     if (!told) this.#touched = undefined;
-    if (!told?.length) return;
-    const names = new Map([...this.#bridges].map(([name, index]) => [index, name]));
-    for (const { type, body } of told) {
+    for (const { type, body } of told ?? []) {
       const isLink = type === nl.RTM_NEWLINK || type === nl.RTM_DELLINK;
       const link = isLink ? parseLink(body) : undefined;
-      const name = names.get(link ? link.index : parseAddress(body).index);
+      const name = this.#names.get(link ? link.index : parseAddress(body).index);
       if (name !== undefined) this.#touched?.add(name);
       if (link && this.#bridges.has(link.name)) this.#touched?.add(link.name);
     }
@@ -164,7 +166,9 @@ export class Sandboxes implements Disposable {
       if (!link) throw new Error(`bridge ${name} is gone just after it was made`);
     }
     const { index } = link;
+    this.#names.delete(this.#bridges.get(name) ?? 0);
     this.#bridges.set(name, index);
+    this.#names.set(index, name);
     const setting = (leaf: string) => `net.${leaf.replace('*', name.replaceAll('.', '/'))}`;
     if (spec.owned && !found) {
       const off = ipv6?.hasAddress ? '0' : '1';
@@ -203,6 +207,8 @@ export class Sandboxes implements Disposable {
         setSysctls(sysctls);
       });
       for (const wiring of wirings) this.#setHostEnd(wiring);
+      // Before it is more than the kernel keeps for us.
+      this.#hear();
     } catch (error) {
       this.drop(path, standingOf(wirings));
       throw error;
@@ -412,11 +418,13 @@ export class Sandboxes implements Disposable {
     }
   }
 
-  /** Many in one step: the kernel waits some 20 ms for its readers, for each bridge or for all of a group. */
+  /** Many in one step: the kernel waits for its readers, some 20 ms for each bridge, and as long again for each step. */
   removeBridges(names: readonly string[]): void {
     const links: Link[] = [];
     for (const name of names) {
+      this.#names.delete(this.#bridges.get(name) ?? 0);
       this.#bridges.delete(name);
+      this.#touched?.delete(name);
       this.#bare.delete(name);
       const link = names.length > 1 ? this.#find(name) : undefined;
       if (link?.kind === 'bridge') links.push(link);

@@ -36,6 +36,7 @@ export const nl = {
   VETH_INFO_PEER: 1,
   IFA_ADDRESS: 1,
   IFA_LOCAL: 2,
+  RTA_DST: 1,
   RTA_OIF: 4,
   RTA_GATEWAY: 5,
 } as const;
@@ -301,6 +302,21 @@ export function parseAddress(body: Buffer): { readonly index: number; readonly a
   return { index: body.readUInt32LE(4), address: own ? own.value.toString('hex') : '' };
 }
 
+/** A route of IPv4, in what the kernel tells of one. A link of 0 is none, a destination of `0.0.0.0` may be everything. */
+export function parseRoute(body: Buffer): {
+  readonly link: number;
+  readonly destination: string;
+  readonly prefixLength: number;
+} {
+  let link = 0;
+  let destination = '0.0.0.0';
+  for (const { type, value } of attributes(body.subarray(12))) {
+    if (type === nl.RTA_OIF) link = value.readUInt32LE();
+    if (type === nl.RTA_DST && value.length === 4) destination = value.join('.');
+  }
+  return { link, destination, prefixLength: body.readUInt8(1) };
+}
+
 export function* attributes(bytes: Buffer): Generator<{ readonly type: number; readonly value: Buffer }> {
   for (let at = 0; at + 4 <= bytes.length; ) {
     const length = bytes.readUInt16LE(at);
@@ -366,6 +382,9 @@ export class Netlink {
 
 /** Multicast groups of linux/rtnetlink.h: links, and addresses of both families, that come, go or change. */
 export const linkGroups: readonly number[] = [1, 5, 9];
+
+/** Links, and routes of IPv4. */
+export const routeGroups: readonly number[] = [1, 7];
 
 const NETLINK_ROUTE = 0;
 const SOL_NETLINK = 270;
