@@ -25,8 +25,12 @@ export interface OwnNetworksDeps {
   settled(containers: Iterable<string>): Promise<void>;
 }
 
-/** So many that nobody else waits long for the network worker. */
-const prunedAtOnce = 16;
+/** So many bridges that nobody else waits long for the network worker. */
+const removedAtOnce = 16;
+const mostSearched = 4;
+
+const bridgesOf = (networks: readonly EndpointNetwork[]) =>
+  networks.flatMap((network) => (network instanceof BridgeNetwork ? [network.bridge] : []));
 
 /** Makes and removes the networks that somebody asked for: record, and bridge with rules or parent link. */
 export class OwnNetworks {
@@ -48,7 +52,13 @@ export class OwnNetworks {
     await defined.save(definition);
     undo.defer(() => defined.delete(definition));
     if (network) {
-      undo.defer(() => this.#unmake([network]));
+      undo.defer(async () => {
+        // Before the rules: a table that is written anew is without it.
+        defined.hide(definition);
+        await this.#forgetRules([network]);
+        await this.#unmake([network]);
+        await this.#forgetFirewalls([network]);
+      });
       await this.#make(network);
       network.made = true;
     }
@@ -93,27 +103,38 @@ export class OwnNetworks {
 
   /**
    * What is in the kernel first: after a crash in between there is a record, of which the next engine makes it again. Some
-   * at once, because the kernel deletes many bridges as fast as one.
+   * at once, because the kernel deletes a few bridges as fast as one.
    */
   async #removeAll(networks: readonly EndpointNetwork[]): Promise<void> {
     const { defined } = this.#deps;
-    const definitions = networks.map(({ definition }) => definition);
-    for (const definition of definitions) defined.hide(definition);
+    for (const { definition } of networks) defined.hide(definition);
+    const left = [...networks];
     try {
-      await this.#unmake(networks);
-      await defined.delete(...definitions);
+      await this.#forgetRules(networks);
+      while (left.length > 0) {
+        const some = left.slice(0, removedAtOnce);
+        await this.#unmake(some);
+        const definitions = some.map(({ definition }) => definition);
+        await defined.delete(...definitions);
+        left.splice(0, some.length);
+        for (const definition of definitions) {
+          defined.forget(definition);
+          this.#emit('destroy', definition);
+        }
+      }
     } catch (error) {
-      for (const network of networks) {
+      for (const network of left) {
         defined.unhide(network);
         // What is gone of it comes back with the next container in it, or with the next audit.
         await this.#make(network).catch(() => {});
       }
       throw error;
     }
-    for (const definition of definitions) {
-      defined.forget(definition);
-      this.#emit('destroy', definition);
-    }
+    await this.#forgetFirewalls(networks);
+  }
+
+  #forgetFirewalls(networks: readonly EndpointNetwork[]): Promise<void> {
+    return this.#deps.upkeep.forgetFirewalls(bridgesOf(networks).map(({ name }) => name));
   }
 
   async #removeConfiguration(definition: NetworkDefinition): Promise<void> {
@@ -134,31 +155,28 @@ export class OwnNetworks {
   }
 
   async prune(chosen: (network: NetworkInfo) => boolean): Promise<readonly string[]> {
-    const removed: string[] = [];
-    const left = this.#deps.defined.own.filter(({ definition }) => chosen(describe(definition, [])));
-    while (left.length > 0) {
-      const next = left.splice(0, prunedAtOnce);
-      // A container may be on its way out or have come in meanwhile, or somebody else removed it.
-      await this.#deps.settled(next.flatMap(({ users }) => [...users]));
-      const some = next.filter(
-        ({ users, definition }) => users.size === 0 && this.#deps.defined.byId(definition.id),
-      );
-      if (some.length === 0) continue;
-      await this.#removeAll(some);
-      removed.push(...some.map(({ definition }) => definition.name));
-    }
-    return removed;
+    const wanted = this.#deps.defined.own.filter(({ definition }) => chosen(describe(definition, [])));
+    // A container may be on its way out, or have come in meanwhile.
+    await this.#deps.settled(wanted.flatMap(({ users }) => [...users]));
+    const free = wanted.filter(
+      ({ users, definition }) => users.size === 0 && this.#deps.defined.byId(definition.id) !== undefined,
+    );
+    await this.#removeAll(free);
+    return free.map(({ definition }) => definition.name);
+  }
+
+  /** For one bridge its elements are found among all the others', which for many takes longer than to write the table anew. */
+  async #forgetRules(networks: readonly EndpointNetwork[]): Promise<void> {
+    const { upkeep, table } = this.#deps;
+    const bridges = bridgesOf(networks);
+    if (bridges.length > mostSearched) await upkeep.rewrite();
+    else if (bridges.length > 0) await upkeep.change(changeBridges('delete', table, bridges));
   }
 
   async #unmake(networks: readonly EndpointNetwork[]): Promise<void> {
-    const { upkeep, kernel, table } = this.#deps;
     for (const network of networks) if (network instanceof ParentNetwork) await this.#unmakeParent(network);
-    const bridges = networks.flatMap((network) => (network instanceof BridgeNetwork ? [network.bridge] : []));
-    if (bridges.length === 0) return;
-    await upkeep.change(changeBridges('delete', table, bridges));
-    const owned = bridges.filter((bridge) => bridge.owned);
-    if (owned.length > 0) await kernel.call('removeBridges', { names: owned.map(({ name }) => name) });
-    await upkeep.forgetFirewalls(bridges.map(({ name }) => name));
+    const owned = bridgesOf(networks).filter((bridge) => bridge.owned);
+    if (owned.length > 0) await this.#deps.kernel.call('removeBridges', { names: owned.map(({ name }) => name) });
   }
 
   async #unmakeParent(network: ParentNetwork): Promise<void> {

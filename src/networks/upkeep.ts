@@ -86,13 +86,19 @@ export class Upkeep {
 
   /** A change of the table; refused because it is not as we left it, the whole table is written instead. */
   async change(changes: readonly ElementChange[]): Promise<void> {
-    const { kernel, wanted, log } = this.#deps;
+    const { kernel, log } = this.#deps;
     try {
       await kernel.call('change', { changes });
     } catch (error) {
       log.warn('the nftables table is not as it was left and is written anew', { reason: messageOf(error) });
-      await kernel.call('rules', { script: wanted.table() });
+      await this.rewrite();
     }
+  }
+
+  /** The whole table, as the records have it now. */
+  rewrite(): Promise<void> {
+    const { kernel, wanted } = this.#deps;
+    return kernel.call('rules', { script: wanted.table() });
   }
 
   /** Another firewall in our way is a reason to say so, not to refuse: its rules may let us through all the same. */
