@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
   AddressPool,
-  choosePool,
   chooseSubnet,
   formatSubnet,
   macOf,
@@ -10,6 +9,7 @@ import {
   parseMac,
   parseRoutes,
   parseSubnet,
+  TakenSubnets,
 } from './addresses.ts';
 
 test('addresses are given in order, and one that was freed is not given next', () => {
@@ -94,9 +94,43 @@ test('there are pools for more than 4,000 networks; none overlaps another, a rou
   // Those below are taken for given: to ask 4,000 times takes seconds.
   for (let at = 0; at < 3_990; at++)
     networks.push({ base: parseSubnet('10.192.8.0/22').base + at * 1024, prefixLength: 22 });
-  for (let count = 0; count < 110; count++) networks.push(choosePool(networks, routes));
+  const taken = new TakenSubnets();
+  for (const subnet of networks) taken.add(subnet);
+  for (let count = 0; count < 110; count++) {
+    const pool = taken.choose(routes);
+    networks.push(pool);
+    taken.add(pool);
+  }
   const sorted = networks.toSorted((a, b) => a.base - b.base);
   for (const [at, subnet] of sorted.entries())
     if (at > 0) assert.ok(!overlap(sorted[at - 1]!, subnet), formatSubnet(subnet));
   assert.ok(!networks.some((subnet) => routes.some((route) => overlap(route, subnet))));
+});
+
+test('pools that are all taken: who has them is said, and what to do; one that is given back is chosen again', () => {
+  const taken = new TakenSubnets();
+  const routes = [parseSubnet('10.0.0.0/8'), parseSubnet('192.168.7.0/24')];
+  const given: ReturnType<typeof parseSubnet>[] = [];
+  const take = (pools?: readonly string[]) => {
+    const pool = taken.choose(routes, pools);
+    given.push(pool);
+    taken.add(pool);
+  };
+  assert.throws(
+    () => {
+      for (;;) take();
+    },
+    (error: { message: string; hint: string }) => {
+      assert.equal(error.message, 'all predefined address pools have been fully subnetted');
+      assert.match(error.hint, /^29 networks and .* of this host \(10\.0\.0\.0\/8, 192\.168\.7\.0\/24\) take them: /);
+      assert.match(error.hint, /docker network prune/);
+      return true;
+    },
+  );
+  taken.delete(given[3]!);
+  assert.deepEqual(taken.choose(routes), given[3]);
+  const configured = ['172.16.0.0/23:24'];
+  take(configured);
+  take(configured);
+  assert.throws(() => take(configured), { hint: /add to defaultAddressPools$/ });
 });

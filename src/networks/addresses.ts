@@ -58,26 +58,56 @@ function* pools(): Generator<Subnet> {
 }
 
 /**
- * The first pool that nothing lies in. `networks` are the subnets of networks, most of which are pools themselves: told
- * apart by a key, because to compare each pool with each of thousands of networks takes too long.
+ * The subnets of all networks. Most of them are pools, told apart by a key: to compare each pool with each of thousands of
+ * networks takes too long.
  */
-export function choosePool(
-  networks: readonly Subnet[],
-  foreign: readonly Subnet[],
-  configured: readonly string[] = [],
-): Subnet {
-  if (configured.length > 0) return chooseConfigured(configured, networks, foreign);
-  const names = new Set(networks.map(keyOf));
-  const odd = [
-    ...networks.filter((subnet) => !isPool(subnet)),
-    ...foreign.filter((subnet) => !names.has(keyOf(subnet))),
-  ];
-  for (const pool of pools()) if (!names.has(keyOf(pool)) && !odd.some((subnet) => overlap(pool, subnet))) return pool;
-  throw exhausted(networks, foreign, 'create this one with --subnet');
+export class TakenSubnets {
+  readonly #all = new Map<number, { readonly subnet: Subnet; count: number }>();
+  readonly #odd = new Map<number, Subnet>();
+
+  add(subnet: Subnet): void {
+    const key = keyOf(subnet);
+    const known = this.#all.get(key);
+    if (known) known.count++;
+    else this.#all.set(key, { subnet, count: 1 });
+    if (!isPool(subnet)) this.#odd.set(key, subnet);
+  }
+
+  delete(subnet: Subnet): void {
+    const key = keyOf(subnet);
+    const known = this.#all.get(key);
+    if (!known || --known.count > 0) return;
+    this.#all.delete(key);
+    this.#odd.delete(key);
+  }
+
+  /** The first pool that nothing lies in; `foreign` is what this host has beside networks. */
+  choose(foreign: readonly Subnet[], configured: readonly string[] = []): Subnet {
+    if (configured.length > 0) return this.#chooseConfigured(foreign, configured);
+    const odd = [...this.#odd.values(), ...foreign.filter((subnet) => !this.#all.has(keyOf(subnet)))];
+    for (const pool of pools())
+      if (!this.#all.has(keyOf(pool)) && !odd.some((subnet) => overlap(pool, subnet))) return pool;
+    throw exhausted(this.#all.size, foreign, 'create this one with --subnet');
+  }
+
+  /** The first part that nothing lies in, of what somebody configured: `10.10.0.0/16:24`. */
+  #chooseConfigured(foreign: readonly Subnet[], configured: readonly string[]): Subnet {
+    const used = [...[...this.#all.values()].map(({ subnet }) => subnet), ...foreign];
+    for (const text of configured) {
+      const [network = '', length] = text.split(':');
+      const whole = parseSubnet(network);
+      const prefixLength = Number(length);
+      for (let base = whole.base; base <= last(whole); base += 2 ** (32 - prefixLength)) {
+        const pool = { base, prefixLength };
+        if (!this.#all.has(keyOf(pool)) && !used.some((subnet) => overlap(pool, subnet))) return pool;
+      }
+    }
+    throw exhausted(this.#all.size, foreign, 'add to defaultAddressPools');
+  }
 }
 
 /** What takes the pools: networks by their number, and subnets of this host by some of their names, the largest first. */
-function exhausted(networks: readonly Subnet[], foreign: readonly Subnet[], otherwise: string): EngineError {
+function exhausted(networks: number, foreign: readonly Subnet[], otherwise: string): EngineError {
   const largest = foreign.toSorted((a, b) => a.prefixLength - b.prefixLength).slice(0, 4);
   const more = foreign.length > largest.length ? ', ...' : '';
   const hosts =
@@ -85,27 +115,8 @@ function exhausted(networks: readonly Subnet[], foreign: readonly Subnet[], othe
       ? ` and routes and name servers of this host (${largest.map(formatSubnet).join(', ')}${more})`
       : '';
   return new EngineError('invalid', 'all predefined address pools have been fully subnetted', {
-    hint: `${networks.length} networks${hosts} take them: remove networks that nobody uses (docker network prune), or ${otherwise}`,
+    hint: `${networks} networks${hosts} take them: remove networks that nobody uses (docker network prune), or ${otherwise}`,
   });
-}
-
-/** The first part that nothing lies in, of what somebody configured: `10.10.0.0/16:24`. */
-function chooseConfigured(
-  configured: readonly string[],
-  networks: readonly Subnet[],
-  foreign: readonly Subnet[],
-): Subnet {
-  const used = [...networks, ...foreign];
-  for (const text of configured) {
-    const [network = '', length] = text.split(':');
-    const whole = parseSubnet(network);
-    const prefixLength = Number(length);
-    for (let base = whole.base; base <= last(whole); base += 2 ** (32 - prefixLength)) {
-      const pool = { base, prefixLength };
-      if (!used.some((subnet) => overlap(pool, subnet))) return pool;
-    }
-  }
-  throw exhausted(networks, foreign, 'add to defaultAddressPools');
 }
 
 const keyOf = ({ base, prefixLength }: Subnet) => base * 64 + prefixLength;

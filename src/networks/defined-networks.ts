@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { EngineError } from '../base/errors.ts';
 import type { Database } from '../state/database.ts';
-import { choosePool, overlap, parseAddress, parseSubnet, type Subnet } from './addresses.ts';
+import { overlap, parseAddress, parseSubnet, type Subnet, TakenSubnets } from './addresses.ts';
 import { overlap6, parseSubnet6, type Subnet6 } from './addresses6.ts';
 import { BridgeNetwork } from './bridge-network.ts';
 import { define, isV4, type NetworkDefinition, type NetworkRequest } from './definition.ts';
@@ -30,12 +30,12 @@ export class DefinedNetworks {
   readonly #configurations = new Map<string, NetworkDefinition>();
   /** They are being removed: nobody finds them any more, and what they have is not anybody else's yet. */
   readonly #leaving = new Set<NetworkDefinition>();
-  /** All of them, also those that are leaving, by their bridge; the subnets of each of IPv4. */
+  /** By their bridge, also those that are leaving; what all of them have taken. */
   readonly #byBridge = new Map<string, NetworkDefinition>();
-  readonly #subnets = new WeakMap<NetworkDefinition, readonly Subnet[]>();
+  readonly #taken = new TakenSubnets();
   readonly #routes = new HostRoutes((bridge) => {
     const definition = this.#byBridge.get(bridge);
-    return definition && this.#subnetsOf(definition)[0];
+    return definition && subnetsOf(definition)[0];
   });
 
   private constructor(deps: DefinedNetworksDeps) {
@@ -100,7 +100,7 @@ export class DefinedNetworks {
     const definition = define(request, {
       networks,
       configurations: this.configurations,
-      pool: () => this.#freePool(networks),
+      pool: () => this.#freePool(),
       pool6: () => this.#freePool6(networks),
       interfaces: interfaceNames,
     });
@@ -117,15 +117,8 @@ export class DefinedNetworks {
   #add(network: EndpointNetwork): void {
     const { definition } = network;
     this.#networks.set(definition.id, network);
+    for (const subnet of subnetsOf(definition)) this.#taken.add(subnet);
     if (definition.bridge !== '') this.#byBridge.set(definition.bridge, definition);
-  }
-
-  #subnetsOf(definition: NetworkDefinition): readonly Subnet[] {
-    const known = this.#subnets.get(definition);
-    if (known) return known;
-    const subnets = definition.configs.flatMap(({ subnet }) => (isV4(subnet) ? [parseSubnet(subnet)] : []));
-    this.#subnets.set(definition, subnets);
-    return subnets;
   }
 
   #networkOf(definition: NetworkDefinition): EndpointNetwork {
@@ -157,6 +150,7 @@ export class DefinedNetworks {
   forget(definition: NetworkDefinition): void {
     this.#routes.hear();
     this.#leaving.delete(definition);
+    if (!definition.configOnly) for (const subnet of subnetsOf(definition)) this.#taken.delete(subnet);
     if (this.#byBridge.get(definition.bridge) === definition) this.#byBridge.delete(definition.bridge);
   }
 
@@ -164,13 +158,12 @@ export class DefinedNetworks {
     await this.#deps.database.write(definitions.map(({ id }) => ({ kind, key: id, value: undefined })));
   }
 
-  #freePool(networks: readonly NetworkDefinition[]): Subnet {
-    const subnets = networks.flatMap((definition) => this.#subnetsOf(definition));
+  #freePool(): Subnet {
     const servers = hostServers(this.#deps.resolvConf).flatMap((server): Subnet[] => {
       const base = parseAddress(server);
       return base === undefined ? [] : [{ base, prefixLength: 32 }];
     });
-    return choosePool(subnets, [...this.#routes.foreign(), ...servers], this.#deps.pools);
+    return this.#taken.choose([...this.#routes.foreign(), ...servers], this.#deps.pools);
   }
 
   /** RFC 4193: a prefix of this host's own, always the same, and the first /64 in it that is free. */
@@ -184,9 +177,14 @@ export class DefinedNetworks {
       const pool = { base: global | (number << 64n), prefixLength: 64 };
       if (!taken.some((subnet) => overlap6(subnet, pool))) return pool;
     }
-    throw new EngineError('invalid', 'all predefined address pools have been fully subnetted');
+    throw new EngineError('invalid', 'all predefined address pools have been fully subnetted', {
+      hint: `${taken.length} networks take them: remove networks that nobody uses (docker network prune), or create this one with --subnet`,
+    });
   }
 }
+
+const subnetsOf = ({ configs }: NetworkDefinition) =>
+  configs.flatMap(({ subnet }) => (isV4(subnet) ? [parseSubnet(subnet)] : []));
 
 const hasParent = (
   definition: NetworkDefinition,

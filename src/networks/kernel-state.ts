@@ -14,8 +14,12 @@ import type { Operations, WorkerConfig } from './worker-protocol.ts';
 
 const udp = 17;
 
-/** Milliseconds between two whole looks while nobody tells of a change: a bridge's own settings change in silence. */
+/**
+ * Milliseconds between two whole looks while nobody tells of a change: a bridge's own settings change in silence. Thousands
+ * of bridges are looked at less often: a look has no more than this part of the time.
+ */
 const wholeLookMs = 30_000;
+const wholeLookPart = 1 / 250;
 
 /** What is ours in the kernel, seen from the network worker's thread. */
 export class KernelState {
@@ -38,6 +42,7 @@ export class KernelState {
   #hasOthers = false;
   /** When everything was looked at last. */
   #looked = Number.NEGATIVE_INFINITY;
+  #lookTook = 0;
 
   constructor(config: WorkerConfig) {
     this.#config = config;
@@ -114,7 +119,7 @@ export class KernelState {
 
   /** What an audit is to look at: nothing has to be listed to know it. */
   changed(): Operations['changed']['out'] {
-    const isDue = performance.now() - this.#looked > wholeLookMs;
+    const isDue = performance.now() - this.#looked > Math.max(wholeLookMs, this.#lookTook / wholeLookPart);
     const rules =
       this.#first ||
       this.#unseen ||
@@ -131,6 +136,7 @@ export class KernelState {
     }
     const specs = bridges.map(({ bridge }) => bridge);
     const { forwardingEnabled } = whole ? this.sandboxes.ensureBridges(specs) : this.sandboxes.ensureSome(specs);
+    if (whole) this.#lookTook = performance.now() - this.#looked;
     const { bare } = this.sandboxes;
     if (bare.length > 0) {
       mended.push(...bare.map((name) => `bridge ${name}`));
