@@ -3,13 +3,14 @@
  * that drift and noise hit all of them; what counts is the ratio to the better reference engine. With no rows named all are
  * measured and docs/benchmarks.md is written.
  */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { busyboxArchive } from '../test/lib/busybox-image.ts';
 import { project } from '../test/lib/engines.ts';
 import { type Contestant, startContestants } from './engines.ts';
-import { type Measured, machineLine, markdown, textTable, versionLines } from './report.ts';
+import { type Measured, machineLine, markdown, textTable, versionLines, withScale } from './report.ts';
 import { openRows, type Row, rows } from './rows.ts';
 
+const document = `${project}docs/benchmarks.md`;
 const asked = process.argv.slice(2);
 const unknown = asked.filter((name) => !rows.some((row) => row.name === name));
 if (unknown.length > 0) {
@@ -63,7 +64,8 @@ for (const row of chosen) {
   const names = contestants.map(({ name }) => name);
   process.stdout.write(textTable([done], names));
   // After every row: a run that is cut leaves what it has.
-  if (asked.length === 0)
-    writeFileSync(`${project}docs/benchmarks.md`, markdown(measured, names, [machineLine(), ...versions]));
+  if (asked.length > 0) continue;
+  const text = markdown(measured, names, [machineLine(), ...versions]);
+  writeFileSync(document, withScale(text, readFileSync(document, 'utf8')));
 }
 if (asked.length === 0) process.stdout.write('\nwrote docs/benchmarks.md\n');

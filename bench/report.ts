@@ -79,6 +79,12 @@ ${machine.map((line) => `- ${line}\n`).join('')}
 ${head}${lines.join('')}${failures.length > 0 ? `\n${failures.join('')}` : ''}`;
 }
 
+/** What stands in the file behind the rows, written by hand: it stays. */
+export function withScale(written: string, before: string): string {
+  const at = before.indexOf('\n## Scale\n');
+  return at < 0 ? written : `${written}${before.slice(at)}`;
+}
+
 export function machineLine(): string {
   const cpu = /model name\s*: (.*)/.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? process.arch;
   const load = readFileSync('/proc/loadavg', 'utf8').split(' ')[0];

@@ -287,6 +287,29 @@ export const rows: readonly Row[] = [
     clean: (contestant) => removeMany(contestant, 50),
   },
   {
+    name: 'list-starting',
+    about: 'API: list while 50 start, 8 at a time; the 95th of 100',
+    unit: 'ms',
+    better: 'less',
+    bar: '<= 0.5, < 100 ms',
+    rounds: 3,
+    prepare: (contestant) => createMany(contestant, 50),
+    measure: async (contestant) => {
+      const times: number[] = [];
+      let done = false;
+      const all = startMany(contestant, 50).finally(() => {
+        done = true;
+      });
+      while (!done) {
+        times.push(await timed(() => call(contestant, 'GET', '/containers/json')));
+        await sleep(5);
+      }
+      await all;
+      return times.toSorted((a, b) => a - b)[Math.floor(times.length * 0.95)]!;
+    },
+    clean: (contestant) => removeMany(contestant, 50),
+  },
+  {
     name: 'start-10-ports',
     about: 'start 10 with a published port each',
     unit: 's',
@@ -456,6 +479,25 @@ export const rows: readonly Row[] = [
       await sleep(12_000);
     },
     measure: (contestant) => contestant.memory() / 1024 ** 2,
+    clean: (contestant) => removeMany(contestant, 50),
+  },
+  {
+    name: 'idle-50',
+    about: 'processor time of everything in 10 s with 50 containers that sleep',
+    unit: 'ms',
+    better: 'less',
+    bar: '<= 0.5, < 100 ms',
+    rounds: 1,
+    prepare: async (contestant) => {
+      await createMany(contestant, 50);
+      await startMany(contestant, 50);
+      await sleep(5_000);
+    },
+    measure: async (contestant) => {
+      const before = contestant.cpu();
+      await sleep(10_000);
+      return contestant.cpu() - before;
+    },
     clean: (contestant) => removeMany(contestant, 50),
   },
   {
