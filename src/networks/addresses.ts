@@ -51,10 +51,13 @@ const candidates = [
 const morePools: Subnet = parseSubnet('10.192.0.0/10');
 const morePrefix = 22;
 
-function* pools(): Generator<Subnet> {
-  yield* candidates;
-  for (let base = morePools.base; base <= last(morePools); base += 2 ** (32 - morePrefix))
-    yield { base, prefixLength: morePrefix };
+const poolCount = candidates.length + 2 ** (morePrefix - morePools.prefixLength);
+
+/** In the order in which they are chosen. */
+function poolAt(at: number): Subnet {
+  const candidate = candidates[at];
+  if (candidate) return candidate;
+  return { base: morePools.base + (at - candidates.length) * 2 ** (32 - morePrefix), prefixLength: morePrefix };
 }
 
 /**
@@ -64,6 +67,8 @@ function* pools(): Generator<Subnet> {
 export class TakenSubnets {
   readonly #all = new Map<number, { readonly subnet: Subnet; count: number }>();
   readonly #odd = new Map<number, Subnet>();
+  /** Every pool before this one is a network's. */
+  #next = 0;
 
   add(subnet: Subnet): void {
     const key = keyOf(subnet);
@@ -79,14 +84,24 @@ export class TakenSubnets {
     if (!known || --known.count > 0) return;
     this.#all.delete(key);
     this.#odd.delete(key);
+    this.#next = 0;
+  }
+
+  /** Some network has a part of it. */
+  overlaps(subnet: Subnet): boolean {
+    return this.#all.values().some((one) => overlap(one.subnet, subnet));
   }
 
   /** The first pool that nothing lies in; `foreign` is what this host has beside networks. */
   choose(foreign: readonly Subnet[], configured: readonly string[] = []): Subnet {
     if (configured.length > 0) return this.#chooseConfigured(foreign, configured);
     const odd = [...this.#odd.values(), ...foreign.filter((subnet) => !this.#all.has(keyOf(subnet)))];
-    for (const pool of pools())
-      if (!this.#all.has(keyOf(pool)) && !odd.some((subnet) => overlap(pool, subnet))) return pool;
+    for (let at = this.#next; at < poolCount; at++) {
+      const pool = poolAt(at);
+      if (this.#all.has(keyOf(pool))) {
+        if (at === this.#next) this.#next++;
+      } else if (!odd.some((subnet) => overlap(pool, subnet))) return pool;
+    }
     throw exhausted(this.#all.size, foreign, 'create this one with --subnet');
   }
 

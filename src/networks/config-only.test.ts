@@ -3,11 +3,12 @@ import { test } from 'node:test';
 import { parseSubnet } from './addresses.ts';
 import { parseSubnet6 } from './addresses6.ts';
 import { checkUnused } from './config-only.ts';
-import { define, type NetworkDefinition, type NetworkRequest, type Surroundings } from './definition.ts';
+import { define, type NetworkDefinition, type NetworkRequest, overlapping, type Surroundings } from './definition.ts';
 
 const around = (configurations: readonly NetworkDefinition[] = []): Surroundings => ({
   networks: [{ id: 'd', name: 'other', bridge: 'berth0', configs: [{ subnet: '10.8.0.0/24' }] }],
   configurations,
+  overlaps: (subnet) => overlapping(subnet, '10.8.0.0/24'),
   pool: () => parseSubnet('172.30.0.0/16'),
   pool6: () => parseSubnet6('fd12:3456:789a::/64')!,
   interfaces: () => ['lo'],

@@ -4,7 +4,7 @@ import type { Database } from '../state/database.ts';
 import { overlap, parseAddress, parseSubnet, type Subnet, TakenSubnets } from './addresses.ts';
 import { overlap6, parseSubnet6, type Subnet6 } from './addresses6.ts';
 import { BridgeNetwork } from './bridge-network.ts';
-import { define, isV4, type NetworkDefinition, type NetworkRequest } from './definition.ts';
+import { define, isV4, type NetworkDefinition, type NetworkRequest, overlapping } from './definition.ts';
 import type { EndpointNetwork } from './endpoint-network.ts';
 import { hostServers, interfaceNames } from './host-facts.ts';
 import { HostRoutes } from './host-routes.ts';
@@ -71,6 +71,10 @@ export class DefinedNetworks {
     return [...this.#networks.values()];
   }
 
+  each(): Iterable<EndpointNetwork> {
+    return this.#networks.values();
+  }
+
   get bridges(): readonly BridgeNetwork[] {
     return this.all.filter((network) => network instanceof BridgeNetwork);
   }
@@ -100,6 +104,10 @@ export class DefinedNetworks {
     const definition = define(request, {
       networks,
       configurations: this.configurations,
+      overlaps: (subnet) =>
+        isV4(subnet)
+          ? this.#taken.overlaps(parseSubnet(subnet))
+          : networks.some(({ configs }) => configs.some((other) => overlapping(subnet, other.subnet))),
       pool: () => this.#freePool(),
       pool6: () => this.#freePool6(networks),
       interfaces: interfaceNames,

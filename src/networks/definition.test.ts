@@ -3,12 +3,20 @@ import { test } from 'node:test';
 import { formatSubnet, parseSubnet } from './addresses.ts';
 import { parseSubnet6 } from './addresses6.ts';
 import { BridgeNetwork } from './bridge-network.ts';
-import { define, type IpamConfig, type NetworkRequest, readBridgeOptions, type Surroundings } from './definition.ts';
+import {
+  define,
+  type IpamConfig,
+  type NetworkRequest,
+  overlapping,
+  readBridgeOptions,
+  type Surroundings,
+} from './definition.ts';
 import { checkJoin } from './join-check.ts';
 
 const around: Surroundings = {
   networks: [{ id: 'd', name: 'other', bridge: 'berth0', configs: [{ subnet: '172.29.0.0/16' }] }],
   configurations: [],
+  overlaps: (subnet) => overlapping(subnet, '172.29.0.0/16'),
   pool: () => parseSubnet('172.30.0.0/16'),
   pool6: () => parseSubnet6('fd12:3456:789a::/64')!,
   interfaces: () => ['lo', 'br9'],

@@ -72,6 +72,8 @@ export interface Surroundings {
   readonly networks: readonly (Pick<NetworkDefinition, 'id' | 'name' | 'bridge' | 'configs'> & ParentNeighbour)[];
   /** Those that only hold a configuration. */
   readonly configurations: readonly NetworkDefinition[];
+  /** Another network has a part of this subnet, of either family. */
+  readonly overlaps: (subnet: string) => boolean;
   /** A subnet in which nothing of this host and no other network lies. */
   readonly pool: () => Subnet;
   readonly pool6: () => Subnet6;
@@ -109,7 +111,7 @@ export function define(asked: NetworkRequest, around: Surroundings): NetworkDefi
     if (used.filter(({ subnet }) => isV4(subnet) === family).length > 1)
       throw forbidden("bridge driver doesn't support multiple subnets");
   for (const { subnet } of used)
-    if (around.networks.some(({ configs }) => configs.some((other) => overlapping(subnet, other.subnet))))
+    if (around.overlaps(subnet))
       throw forbidden('invalid pool request: Pool overlaps with other one on this address space');
   const chosen: IpamConfig[] = [];
   const has = { ipv4: used.some(({ subnet }) => isV4(subnet)), ipv6: used.some(({ subnet }) => !isV4(subnet)) };

@@ -22,10 +22,19 @@ export class Directory {
   get(nameOrId: string): NetworkInfo {
     const wanted = nameOrId === 'default' || nameOrId === '' ? 'bridge' : nameOrId;
     const { defined, endpoints } = this.#deps;
-    const all = [...defined.all.map(({ definition }) => definition), ...defined.configurations, ...this.#others];
-    const named = all.find(({ id }) => id === wanted) ?? all.find(({ name }) => name === wanted);
-    const prefixed = named || !/^[0-9a-f]+$/.test(wanted) ? [] : all.filter(({ id }) => id.startsWith(wanted));
-    if (prefixed.length > 1)
+    let named: { readonly id: string } | undefined;
+    const prefixed: { readonly id: string }[] = [];
+    const isPrefix = /^[0-9a-f]+$/.test(wanted);
+    // One walk and no copies: thousands are looked through for each container that starts.
+    for (const one of this.#all()) {
+      if (one.id === wanted) {
+        named = one;
+        break;
+      }
+      if (one.name === wanted) named ??= one;
+      if (isPrefix && one.id.startsWith(wanted)) prefixed.push(one);
+    }
+    if (!named && prefixed.length > 1)
       throw new EngineError(
         'invalid',
         `network ${nameOrId} is ambiguous (${prefixed.length} matches found based on ID prefix)`,
@@ -38,6 +47,13 @@ export class Directory {
     if (!network) return this.#others.find(({ id }) => id === found.id)!;
     const members = endpoints().filter(({ networkId }) => networkId === found.id);
     return describe(network.definition, members);
+  }
+
+  *#all(): Generator<{ readonly id: string; readonly name: string }> {
+    const { defined } = this.#deps;
+    for (const { definition } of defined.each()) yield definition;
+    yield* defined.configurations;
+    yield* this.#others;
   }
 
   list(): readonly NetworkInfo[] {

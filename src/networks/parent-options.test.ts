@@ -28,6 +28,7 @@ const make = (asked: NetworkRequest, networks: readonly NetworkDefinition[] = []
   define(asked, {
     networks,
     configurations: [],
+    overlaps: () => false,
     pool: () => parseSubnet('172.30.0.0/16'),
     pool6: () => parseSubnet6('fd12:3456:789a::/64')!,
     interfaces: () => ['lo', 'eth0', 'eth0.7'],
@@ -109,6 +110,7 @@ test('who else may stand on the same link', () => {
   const second = define(request('macvlan', { parent: 'eth0.20' }, { name: 'second' }, { subnet: '10.5.0.0/24' }), {
     networks: [vlan],
     configurations: [],
+    overlaps: () => false,
     pool: () => parseSubnet('172.30.0.0/16'),
     pool6: () => parseSubnet6('fd12:3456:789a::/64')!,
     interfaces: () => ['eth0', 'eth0.20'],
