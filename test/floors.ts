@@ -5,7 +5,7 @@
 export const floors: readonly (readonly string[])[] = [
   ['base'],
   ['oci', 'sys', 'protocol'],
-  ['state', 'events', 'content', 'client'],
+  ['state', 'events', 'content', 'client', 'quotas'],
   ['snapshots', 'remotes', 'networks', 'runtime', 'volumes'],
   ['layers'],
   ['images', 'archive'],

@@ -9,6 +9,7 @@ import type { Image } from '../images/images.ts';
 import { formatPlatform, hostPlatform, type Platform, platformScore } from '../oci/platform.ts';
 import type { ContainerConfig, CreateRequest, HostConfig } from '../protocol/container.ts';
 import { parseSignal } from '../protocol/signals.ts';
+import { readSize } from '../quotas/size.ts';
 import { checkDeviceRequests } from '../runtime/cdi/requests.ts';
 import { workingDirectory } from '../runtime/spec/build.ts';
 import { checkHostConfig } from '../runtime/spec/check.ts';
@@ -133,7 +134,9 @@ export async function create(
   // Beside each other: a snapshot or a folder without a record is removed at the next start of the engine, and a record
   // without a snapshot was never acknowledged.
   const outcomes = await Promise.allSettled([
-    deps.snapshots.prepare(id, image.layers).then(() => undo.defer(() => deps.snapshots.remove(id))),
+    deps.snapshots
+      .prepare(id, image.layers, { limit: sizeLimit(hostConfig, deps.config.size ?? 0) })
+      .then(() => undo.defer(() => deps.snapshots.remove(id))),
     ...imagesOf(record).map(({ snapshot, layers }) =>
       deps.snapshots.prepare(snapshot, layers).then(() => undo.defer(() => deps.snapshots.remove(snapshot))),
     ),
@@ -195,16 +198,7 @@ function checkRequest({ deps }: Room, config: ContainerConfig, asked: HostConfig
   if (config.WorkingDir !== '' && !config.WorkingDir.startsWith('/'))
     throw invalid(`the working directory '${config.WorkingDir}' is invalid, it needs to be an absolute path`);
   checkDeviceRequests(filled.DeviceRequests ?? []);
-  for (const option of Object.keys(filled.StorageOpt ?? {}))
-    throw option === 'size'
-      ? new EngineError(
-          'invalid',
-          'the size of a container (--storage-opt size) cannot be limited: there are no quotas',
-          {
-            hint: 'write to a volume of limited size: docker volume create -o type=tmpfs -o device=tmpfs -o o=size=1g',
-          },
-        )
-      : invalid(`Unknown option ${option}`);
+  sizeLimit(filled, 0);
   for (const variable of config.Env)
     if (variable === '' || variable.startsWith('=') || variable.includes('\0'))
       throw invalid(`invalid environment variable: ${JSON.stringify(variable)}`);
@@ -214,6 +208,17 @@ function checkRequest({ deps }: Room, config: ContainerConfig, asked: HostConfig
   )
     throw invalid(`invalid hostname ${JSON.stringify(config.Hostname)}`);
   return checkHostConfig(filled, machine);
+}
+
+/** Bytes that the container may write over its image; 0 is as many as there are. Throws `invalid` in Docker's words. */
+function sizeLimit({ StorageOpt }: HostConfig, fallback: number): number {
+  let limit = fallback;
+  for (const [option, value] of Object.entries(StorageOpt ?? {})) {
+    // Docker does not mind the case.
+    if (option.toLowerCase() !== 'size') throw invalid(`Unknown option ${option}`);
+    limit = readSize(value);
+  }
+  return limit;
 }
 
 export function checkRestartPolicy({

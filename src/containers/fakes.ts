@@ -19,6 +19,7 @@ import { digestOf } from '../oci/digest.ts';
 import { hostPlatform } from '../oci/platform.ts';
 import type { Resources } from '../oci/runtime-spec.ts';
 import type { ContainerConfig, CreateRequest, HostConfig } from '../protocol/container.ts';
+import { DiskLimits } from '../quotas/disk-limits.ts';
 import type { AttachStream, ExecRequest, Runtime, Task, TaskExit, TaskRequest } from '../runtime/runtime.ts';
 import type { Machine } from '../runtime/spec/input.ts';
 import { readMachine } from '../runtime/spec/machine.ts';
@@ -451,7 +452,13 @@ export async function fakeEngine(image: Image = fakeImage()) {
   const runtime = new FakeRuntime();
   const snapshots = new FakeSnapshots();
   const networks = new FakeNetworks();
-  const volumes = await LocalVolumes.open({ root: join(base, 'volumes'), database, events, log: silentLog });
+  const volumes = await LocalVolumes.open({
+    root: join(base, 'volumes'),
+    database,
+    events,
+    log: silentLog,
+    limits: new DiskLimits(),
+  });
   snapshots.image = join(base, 'image');
   mkdirSync(snapshots.image);
   const actions: string[] = [];

@@ -41,6 +41,8 @@ export interface ContainersConfig {
   readonly hostGateway: string | undefined;
   /** For containers that do not say. */
   readonly defaults?: ContainerDefaults;
+  /** Bytes that a container which does not say may write over its image. */
+  readonly size?: number;
 }
 
 export interface ContainersDeps {

@@ -330,6 +330,12 @@ export const settings = {
     bytes,
     'the size of /dev/shm of containers that do not say',
   ),
+  containerSize: setting(
+    'containerSize',
+    0,
+    bytes,
+    'what a container without --storage-opt size may write over its image; 0 is as much as there is',
+  ),
   defaultIpcMode: setting('defaultIpcMode', 'private', oneOf('private', 'shareable'), 'of containers that do not say'),
   defaultCgroupnsMode: setting(
     'defaultCgroupnsMode',

@@ -38,6 +38,7 @@ const snapshotRooms: Readonly<Record<string, RoomName | 'sorted'>> = {
   containers: 'sorted',
   mounts: 'other',
   views: 'other',
+  limited: 'other',
   empty: 'other',
   foundation: 'other',
 };

@@ -1,5 +1,6 @@
 import { EngineError } from '../base/errors.ts';
 import { formatSubnet, parseSubnet } from '../networks/addresses.ts';
+import { readSize } from '../quotas/size.ts';
 
 /** What becomes of a key: a setting, how Berth always is, or nothing. */
 export type Honoured = 'setting' | 'always' | 'no';
@@ -243,7 +244,20 @@ export const dockerKeys: readonly DockerKey[] = [
   always('storage-driver', 'text', "layers are kept in Berth's own way (snapshotter)", (value: string) =>
     ['', 'overlay2', 'overlayfs', 'overlay'].includes(value) ? undefined : "layers are kept in Berth's own way",
   ),
-  no('storage-opts', 'list', "layers are kept in Berth's own way"),
+  sets(
+    'storage-opts',
+    'list',
+    "containerSize of overlay2.size; layers are kept in Berth's own way",
+    (value: string[], out) => {
+      const left: string[] = [];
+      for (const option of value) {
+        const [name = '', text = ''] = option.split(/=(.*)/s);
+        if (name.toLowerCase() === 'overlay2.size') out['containerSize'] = readSize(text.trim());
+        else left.push(`${name}: layers are kept in Berth's own way`);
+      }
+      return left.length > 0 ? left.join('; ') : undefined;
+    },
+  ),
   no('swarm-default-advertise-addr', 'text', swarm),
   no('swarm-raft-election-tick', 'number', swarm),
   no('swarm-raft-heartbeat-tick', 'number', swarm),

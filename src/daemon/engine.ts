@@ -13,6 +13,7 @@ import type { ImageUser } from '../images/images.ts';
 import { LayerApplier } from '../layers/apply.ts';
 import { defaultNetworksConfig, HostNetworks } from '../networks/host-networks.ts';
 import { hostPlatform } from '../oci/platform.ts';
+import { DiskLimits } from '../quotas/disk-limits.ts';
 import { HttpRegistry } from '../remotes/http-registry.ts';
 import { buildMonitor } from '../runtime/build-monitor.ts';
 import { CdiRegistry } from '../runtime/cdi/registry.ts';
@@ -63,9 +64,12 @@ export async function openEngine(config: Config, log: Log) {
   const database = opened.use(await SqliteDatabase.open({ path: join(root, 'engine.db') }));
   const id = await engineId(database);
   const content = new FileContentStore({ root: join(root, 'content'), log });
+  const limits = new DiskLimits();
+  if (config.containerSize > 0)
+    limits.check(root, config.containerSize, 'limit the size of containers (containerSize)');
   const foundation = makeFoundation(join(root, 'snapshots', 'foundation'));
   const snapshots = opened.use(
-    chooseSnapshotter({ root: join(root, 'snapshots'), foundation, log, prefer: config.snapshotter }),
+    chooseSnapshotter({ root: join(root, 'snapshots'), foundation, log, limits, prefer: config.snapshotter }),
   );
 
   const registry = opened.use(
@@ -81,7 +85,7 @@ export async function openEngine(config: Config, log: Log) {
       timing: { stall: config.registryTimeout * 1000 },
     }),
   );
-  const volumes = await LocalVolumes.open({ root: join(root, 'volumes'), database, events, log });
+  const volumes = opened.use(await LocalVolumes.open({ root: join(root, 'volumes'), database, events, log, limits }));
   const networks = opened.use(
     await HostNetworks.open({
       root: join(root, 'networks'),
@@ -164,6 +168,7 @@ export async function openEngine(config: Config, log: Log) {
         stopTimeout: config.stopTimeout,
         hostGateway: config.hostGateway || undefined,
         defaults: containerDefaults(config),
+        size: config.containerSize,
       },
     }),
   );

@@ -407,7 +407,11 @@ export function conformsAsSnapshotter(name: string, { open, addLayer }: Snapshot
       inPlace(async (root) => {
         const snapshotter = open(root);
         const places = currentMounts().filter((mount) => mount.target.startsWith(`${root}/`));
-        assert.deepEqual(places.map((mount) => mount.target.slice(root.length + 1)).sort(), ['mounts', 'views']);
+        assert.deepEqual(places.map((mount) => mount.target.slice(root.length + 1)).sort(), [
+          'limited',
+          'mounts',
+          'views',
+        ]);
         assert.deepEqual(
           places.flatMap((mount) => mount.propagation),
           [],

@@ -6,6 +6,7 @@ import type { DiskUsage } from '../base/disk-usage.ts';
 import { codeOf, EngineError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Digest } from '../oci/digest.ts';
+import type { DiskLimits } from '../quotas/disk-limits.ts';
 import type { MountCalls } from '../sys/mount.ts';
 import { LayerStore } from './layer-store.ts';
 import type { OverlayMount } from './overlay-mount.ts';
@@ -20,7 +21,7 @@ const maxLayers = 128;
  * The folders that something is mounted in, each a private mount of its own. Not the whole root: a hard link from the
  * content store to a layer would go from one mount to another, which the kernel refuses.
  */
-const mounting = ['mounts', 'views'] as const;
+const mounting = ['mounts', 'views', 'limited'] as const;
 
 /** Where the trees of layers are, in the form that an implementation keeps them. */
 export interface LayerTrees extends AsyncDisposable {
@@ -38,6 +39,7 @@ export interface LayeredSnapshotterDeps {
   readonly foundation?: string | undefined;
   readonly log: Log;
   readonly calls: MountCalls;
+  readonly limits: DiskLimits;
   readonly mountOverlay: (calls: MountCalls, mount: OverlayMount) => void;
   /** Undefined where the kernel cannot: then it is mounted for a moment, and taken off its place. */
   readonly detachedOverlay?:
@@ -77,7 +79,7 @@ export abstract class LayeredSnapshotter implements Snapshotter {
   /** The unmount of an overlay syncs the file system below it: on Node's few threads it must not push out all else. */
   readonly #unmounting = new Semaphore(2);
 
-  constructor({ root, foundation, log, calls, mountOverlay, detachedOverlay }: LayeredSnapshotterDeps) {
+  constructor({ root, foundation, log, calls, limits, mountOverlay, detachedOverlay }: LayeredSnapshotterDeps) {
     mkdirSync(root, { recursive: true, mode: 0o700 });
     // The kernel shows mount points by their real path.
     this.root = realpathSync(root);
@@ -91,7 +93,7 @@ export abstract class LayeredSnapshotter implements Snapshotter {
     }
     for (const name of mounting) makePrivate(calls, join(this.root, name));
     this.store = new LayerStore({ root: this.root, sync: (directory) => this.syncLayer(directory) });
-    this.#writable = new WritableStore({ root: this.root, log });
+    this.#writable = new WritableStore({ root: this.root, log, limits });
   }
 
   protected abstract readonly trees: LayerTrees;
@@ -129,18 +131,18 @@ export abstract class LayeredSnapshotter implements Snapshotter {
     await this.store.remove(diffId);
   }
 
-  async prepare(key: string, layers: readonly Digest[]): Promise<void> {
+  async prepare(key: string, layers: readonly Digest[], { limit } = { limit: 0 }): Promise<void> {
     this.#checkLayers(layers);
-    this.#writable.prepare(key, layers, this.#rootAttributes(layers.at(-1)));
+    await this.#writable.prepare(key, layers, this.#rootAttributes(layers.at(-1)), limit);
   }
 
   async mount(key: string, target: string, { label } = { label: '' }): Promise<void> {
     const layers = this.#writable.chain(key);
+    const directory = await this.#writable.place(key);
     await this.#closing.get(key);
     const there = this.#mounted.get(target);
     if (there?.key === key) return;
     if (there) throw new EngineError('conflict', `snapshot ${there.key} is mounted at ${target}`);
-    const directory = this.#writable.directory(key);
     const lower = this.#acquire(layers);
     const opened = this.#opened.get(key);
     try {
@@ -199,9 +201,10 @@ export abstract class LayeredSnapshotter implements Snapshotter {
   }
 
   async open(key: string, { label }: { readonly label?: string } = {}): Promise<OpenSnapshot> {
+    const directory = await this.#writable.place(key);
     await this.#closing.get(key);
-    const upper = join(this.#writable.directory(key), 'upper');
-    const opened = this.#opened.get(key) ?? this.#open(key, label);
+    const upper = join(directory, 'upper');
+    const opened = this.#opened.get(key) ?? this.#open(key, directory, label);
     opened.users++;
     let below: number | undefined;
     return {
@@ -233,7 +236,7 @@ export abstract class LayeredSnapshotter implements Snapshotter {
   }
 
   describe(key: string): Readonly<Record<string, string>> {
-    const directory = this.#writable.directory(key);
+    const directory = this.#writable.placeName(key);
     const target = [...this.#mounted].find(([, mounted]) => mounted.key === key)?.[0];
     return {
       LowerDir: distinct(this.#writable.chain(key))
@@ -257,12 +260,13 @@ export abstract class LayeredSnapshotter implements Snapshotter {
       for (const diffId of this.#writable.chain(key)) used.add(diffId);
     }
     const kept = new Set([...running.map(([, target]) => target), ...this.#mounted.keys()].map(realPath));
-    const mounts = join(this.root, 'mounts');
-    const views = join(this.root, 'views');
+    const places = mounting.map((name) => join(this.root, name));
     // What is on top was mounted later and goes first.
     for (const { target } of currentMounts().toReversed()) {
-      const ours = target.startsWith(`${this.root}/`) && !target.startsWith(`${mounts}/`);
-      if (ours && !kept.has(target) && target !== mounts && target !== views) {
+      // Those of layers and of limited snapshots are told by who keeps them.
+      const ours =
+        target.startsWith(`${this.root}/`) && !/^(mounts|limited)\//.test(target.slice(this.root.length + 1));
+      if (ours && !kept.has(target) && !places.includes(target)) {
         await this.calls.unmountLater(target, { detach: true });
       }
     }
@@ -279,7 +283,7 @@ export abstract class LayeredSnapshotter implements Snapshotter {
         rmSync(join(directory, name), { recursive: true, force: true });
       }
     }
-    this.#writable.recover();
+    await this.#writable.recover();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -316,9 +320,8 @@ export abstract class LayeredSnapshotter implements Snapshotter {
     }
   }
 
-  #open(key: string, label = ''): Opened {
+  #open(key: string, directory: string, label = ''): Opened {
     const layers = this.#writable.chain(key);
-    const directory = this.#writable.directory(key);
     const lower = this.#acquireViewed(layers);
     try {
       const target = [...this.#mounted].find(([, mounted]) => mounted.key === key)?.[0];

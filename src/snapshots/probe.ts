@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { EngineError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
+import type { DiskLimits } from '../quotas/disk-limits.ts';
 import { MountCalls } from '../sys/mount.ts';
 import { ErofsSnapshotter } from './erofs-snapshotter.ts';
 import { detachedOverlay, layerFlags, mountOverlay, mountOverlayByDescriptors } from './overlay-mount.ts';
@@ -13,6 +14,7 @@ export interface ChooseSnapshotterDeps {
   /** What lies below every container's image (foundation.ts); undefined: nothing. */
   readonly foundation?: string;
   readonly log: Log;
+  readonly limits: DiskLimits;
   /** From the configuration. `auto` takes EROFS where the kernel mounts it. */
   readonly prefer: 'auto' | 'erofs' | 'overlay';
 }
@@ -38,7 +40,7 @@ export function probeStorage(root: string): StorageSupport {
 }
 
 /** The snapshotter for this machine. Throws `unsupported` when none works, or when the one that was asked for does not. */
-export function chooseSnapshotter({ root, foundation, log, prefer }: ChooseSnapshotterDeps): Snapshotter {
+export function chooseSnapshotter({ root, foundation, log, limits, prefer }: ChooseSnapshotterDeps): Snapshotter {
   const { erofs, overlay } = probeStorage(root);
   if (!overlay.works) {
     throw new EngineError('unsupported', `overlay does not work on ${root}: ${overlay.why}`, {
@@ -49,6 +51,7 @@ export function chooseSnapshotter({ root, foundation, log, prefer }: ChooseSnaps
     root,
     foundation,
     log,
+    limits,
     calls: new MountCalls(),
     mountOverlay: overlay.lowerdirPlus ? mountOverlay : mountOverlayByDescriptors,
     detachedOverlay: overlay.lowerdirPlus ? detachedOverlay : undefined,

@@ -67,9 +67,10 @@ export interface Snapshotter extends AsyncDisposable {
   measureLayers(usage: DiskUsage): Promise<void>;
   /**
    * A writable snapshot named `key` on top of `layers` (base first, at most 128). Durable when it returns.
-   * Throws `not-found` when a layer is not here, `conflict` when the key is in use.
+   * Throws `not-found` when a layer is not here, `conflict` when the key is in use. What is written to it takes at most
+   * `limit` bytes, 0 is as many as there are; `invalid` where that cannot be held.
    */
-  prepare(key: string, layers: readonly Digest[]): Promise<void>;
+  prepare(key: string, layers: readonly Digest[], options?: { readonly limit: number }): Promise<void>;
   /**
    * Mounts the snapshot's root at `target`, which exists. Layer mounts that it needs are made and counted. `label` is what
    * SELinux sees on every file of it; none where it is ''.

@@ -18,6 +18,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { silentLog } from '../base/log.ts';
+import { DiskLimits } from '../quotas/disk-limits.ts';
 import { MemoryDatabase } from '../state/memory-database.ts';
 import { LocalVolumes } from './local-volumes.ts';
 
@@ -35,7 +36,7 @@ async function fresh() {
     listen: () => ({ [Symbol.dispose]() {} }),
     listeners: 0,
   };
-  const open = () => LocalVolumes.open({ root, database, events, log: silentLog });
+  const open = () => LocalVolumes.open({ root, database, events, log: silentLog, limits: new DiskLimits() });
   return { root, database, actions, open, volumes: await open() };
 }
 

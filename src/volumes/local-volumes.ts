@@ -1,14 +1,15 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, chown, lstat, mkdir, readdir, rename, rm, rmdir, stat, utimes } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, open, readdir, rename, rm, rmdir, stat, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { KeyedQueue } from '../base/async.ts';
 import { DiskUsage } from '../base/disk-usage.ts';
-import { codeOf, EngineError } from '../base/errors.ts';
+import { codeOf, EngineError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Events } from '../events/bus.ts';
+import type { DiskLimits } from '../quotas/disk-limits.ts';
 import type { Database } from '../state/database.ts';
 import { copyTree, syncFileSystem } from './copy-tree.ts';
-import { checkDriverOptions, isMounted } from './mount-options.ts';
+import { checkDriverOptions, isMounted, sizeOf } from './mount-options.ts';
 import { treeSize } from './tree-size.ts';
 import { VolumeMounts } from './volume-mounts.ts';
 import type { Volume, Volumes, VolumeUsers } from './volumes.ts';
@@ -19,6 +20,7 @@ export interface LocalVolumesDeps {
   readonly database: Database;
   readonly events: Events;
   readonly log: Log;
+  readonly limits: DiskLimits;
 }
 
 interface VolumeRecord extends Volume {
@@ -29,8 +31,14 @@ interface VolumeRecord extends Volume {
 const kind = 'volume';
 const anonymousLabel = 'com.docker.volume.anonymous';
 
-/** Volumes as folders: `<root>/<name>/_data`. Open it with `LocalVolumes.open`. */
-export class LocalVolumes implements Volumes {
+/** Of a folder that gets its limit before anybody knows of the volume. */
+const making = '.creating-';
+
+/**
+ * Volumes as folders: `<root>/<name>/_data`. Of those with a size the folder is limited; where that takes a file system of its own, it
+ * is mounted at `_data` for as long as there is an engine. Open it with `LocalVolumes.open`.
+ */
+export class LocalVolumes implements Volumes, AsyncDisposable {
   readonly #deps: LocalVolumesDeps;
   readonly #volumes = new Map<string, VolumeRecord>();
   readonly #queue = new KeyedQueue();
@@ -85,6 +93,7 @@ export class LocalVolumes implements Volumes {
     if (name !== '') checkName(name);
     const id = name || randomBytes(32).toString('hex');
     checkDriverOptions(id, options);
+    const size = sizeOf(options);
     return this.#queue.run(id, async (): Promise<Volume> => {
       const existing = this.#volumes.get(id);
       if (existing) return existing;
@@ -100,6 +109,11 @@ export class LocalVolumes implements Volumes {
         anonymous,
         fill: 'never',
       });
+      if (size > 0) {
+        await this.#createLimited(volume, size);
+        events.emit({ type: 'volume', action: 'create', actor: { id, attributes: { driver: 'local' } } });
+        return volume;
+      }
       await using undo = new AsyncDisposableStack();
       try {
         await mkdir(join(root, id), { mode: 0o701 });
@@ -124,6 +138,43 @@ export class LocalVolumes implements Volumes {
       events.emit({ type: 'volume', action: 'create', actor: { id, attributes: { driver: 'local' } } });
       return volume;
     });
+  }
+
+  /** The folder is whole under another name before the record is written, and gets its own name after it. */
+  async #createLimited(volume: VolumeRecord, size: number): Promise<void> {
+    const { root, database, limits } = this.#deps;
+    const { name } = volume;
+    const what = `create volume ${name} of ${volume.options['size']}`;
+    limits.check(root, size, what);
+    const home = join(root, name);
+    if ((await exists(home)) && !(await removeIfEmpty(home)))
+      throw new EngineError('conflict', `${what}: ${home} holds files of nobody's, which no limit would count`, {
+        hint: `mv ${home} ${home}.old`,
+      });
+    const made = join(root, `${making}${name}`);
+    await using undo = new AsyncDisposableStack();
+    undo.defer(() => this.#removeTree(made));
+    try {
+      await this.#makeLimited(made, size);
+      await database.write([{ kind, key: name, value: volume }]);
+      undo.move();
+      // What is mounted in it goes with it.
+      await rename(made, home);
+    } catch (error) {
+      throw diskError(what, error);
+    }
+    this.#volumes.set(name, volume);
+  }
+
+  async #makeLimited(home: string, size: number): Promise<void> {
+    const { limits } = this.#deps;
+    await mkdir(home, { mode: 0o701 });
+    await limits.limit(home, size);
+    await mkdir(join(home, '_data'), { mode: 0o755 });
+    await chmod(join(home, '_data'), 0o755);
+    await syncFolder(home);
+    await syncFolder(dirname(home));
+    if (limits.hasImage(home)) await limits.mount(home, join(home, '_data'));
   }
 
   remove(name: string, { force }: { readonly force: boolean }): Promise<void> {
@@ -155,6 +206,7 @@ export class LocalVolumes implements Volumes {
 
   async #removeTree(path: string): Promise<void> {
     await this.#mounts.clear(path);
+    this.#deps.limits.release(path);
     await rm(path, { recursive: true, force: true });
   }
 
@@ -188,7 +240,7 @@ export class LocalVolumes implements Volumes {
   fill(name: string, from: string): Promise<void> {
     return this.#queue.run(name, async () => {
       const volume = this.#get(name);
-      if (isMounted(volume.options)) return this.#fillMounted(volume, from);
+      if (isMounted(volume.options) || this.#hasImage(volume)) return this.#fillMounted(volume, from);
       if (volume.fill !== 'never' || (await readdir(volume.mountpoint)).length > 0) return;
       const staged = join(this.#deps.root, name, '_fill');
       await using undo = new AsyncDisposableStack();
@@ -230,6 +282,7 @@ export class LocalVolumes implements Volumes {
 
   async attach(name: string, container: string): Promise<void> {
     const volume = this.#volumes.get(name);
+    if (volume) await this.#mountLimit(volume);
     if (volume) await this.#mounts.attach(volume, container);
   }
 
@@ -240,6 +293,17 @@ export class LocalVolumes implements Volumes {
 
   recover(usersOf: (name: string) => readonly string[]): Promise<void> {
     return this.#mounts.recover(this.list(), usersOf);
+  }
+
+  /** Limits go from their places, and with that their devices; what runs on one keeps it by a mount of its own. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const { limits, log } = this.#deps;
+    for (const volume of this.#volumes.values()) {
+      if (!this.#hasImage(volume)) continue;
+      await limits
+        .unmount(volume.mountpoint, { detach: false })
+        .catch((error: unknown) => log.warn('the file system of a volume is in use', { volume: volume.name, error }));
+    }
   }
 
   /** Entry by entry and not the whole folder: `_data` may be mounted already. */
@@ -264,8 +328,16 @@ export class LocalVolumes implements Volumes {
   }
 
   async #recover(): Promise<void> {
-    const { root, database, log } = this.#deps;
+    const { root, database, log, limits } = this.#deps;
+    limits.sweep(root);
     for (const entry of await readdir(root)) {
+      if (entry.startsWith(making)) {
+        const name = entry.slice(making.length);
+        if (this.#volumes.has(name) && !(await exists(join(root, name))))
+          await rename(join(root, entry), join(root, name));
+        else await this.#removeTree(join(root, entry));
+        continue;
+      }
       if (!entry.startsWith('.removed-')) {
         if (!this.#volumes.has(entry)) await removeIfEmpty(join(root, entry));
         continue;
@@ -274,18 +346,32 @@ export class LocalVolumes implements Volumes {
       await this.#mounts.clear(join(root, entry));
       if (!(await exists(join(root, name))) && this.#volumes.delete(name))
         await database.write([{ kind, key: name, value: undefined }]);
-      await rm(join(root, entry), { recursive: true, force: true });
+      await this.#removeTree(join(root, entry));
     }
     for (const volume of this.#volumes.values()) {
+      await this.#mountLimit(volume).catch((error: unknown) =>
+        log.error('the data of a volume cannot be had', { volume: volume.name, error: messageOf(error) }),
+      );
       if (volume.fill === 'moving') await this.#move(volume, undefined);
       else await rm(join(root, volume.name, '_fill'), { recursive: true, force: true });
+      if (sizeOf(volume.options) > 0 && !limits.isLimited(join(root, volume.name)))
+        log.warn('a volume has lost its limit: its files were copied without it', { volume: volume.name });
       if (await exists(volume.mountpoint)) continue;
       // Its directories were not synced, and nothing in them: it was empty. What once held an image's files is another matter.
-      if (volume.fill === 'never' && !isMounted(volume.options)) {
+      if (volume.fill === 'never' && !isMounted(volume.options) && sizeOf(volume.options) === 0) {
         await makeAgain(volume.mountpoint);
         log.info('the directory of a volume that held nothing was made again', { volume: volume.name });
       } else log.error('the data of a volume is missing', { volume: volume.name, path: volume.mountpoint });
     }
+  }
+
+  #hasImage({ name, options }: Volume): boolean {
+    return sizeOf(options) > 0 && this.#deps.limits.hasImage(join(this.#deps.root, name));
+  }
+
+  async #mountLimit(volume: Volume): Promise<void> {
+    const { root, limits } = this.#deps;
+    if (this.#hasImage(volume)) await limits.mount(join(root, volume.name), volume.mountpoint);
   }
 
   #get(name: string): VolumeRecord {
@@ -298,6 +384,11 @@ export class LocalVolumes implements Volumes {
     await this.#deps.database.write([{ kind, key: volume.name, value: volume }]);
     this.#volumes.set(volume.name, Object.freeze(volume));
   }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  await using folder = await open(path, 'r');
+  await folder.sync();
 }
 
 async function makeAgain(mountpoint: string): Promise<void> {

@@ -18,7 +18,9 @@ test('options of the driver local, and what is refused in the words of Docker', 
     [{ o: 'bind' }, 'missing required option: "device"'],
     [{ device: '/x' }, 'missing required option: "type"'],
     [{ size: 'x' }, "invalid size: 'x'"],
-    [{ size: '10m' }, 'quota size requested but no quota support'],
+    [{ size: '-1' }, "invalid size: '-1'"],
+    [{ size: '1x' }, "invalid suffix: 'x'"],
+    [{ size: '' }, "invalid size: ''"],
     [{ type: 'none', device: '/x\0y' }, 'invalid option: it holds a NUL'],
   ];
   for (const [options, message] of bad)

@@ -1,4 +1,5 @@
-import { EngineError } from '../base/errors.ts';
+import { EngineError, messageOf } from '../base/errors.ts';
+import { readSize } from '../quotas/size.ts';
 import { mountFlags as ms } from '../sys/mount.ts';
 
 export type DriverOptions = Readonly<Record<string, string>>;
@@ -18,13 +19,27 @@ export function checkDriverOptions(name: string, options: DriverOptions): void {
   for (const value of Object.values(options)) if (value.includes('\0')) throw bad('invalid option: it holds a NUL');
   const { size } = options;
   if (size !== undefined) {
-    if (!/^\d+(\.\d+)? ?([kmgtp]i?)?b?$/i.test(size)) throw bad(`invalid size: '${size}'`);
-    if (Number.parseFloat(size) > 0) throw bad('quota size requested but no quota support');
+    const bytes = explained(() => readSize(size), bad);
+    if (bytes > 0 && isMounted(options))
+      throw bad('size limits a volume on this disk: what is mounted has a size of its own, as o=size=10m of a tmpfs');
   }
   for (const [option, others] of Object.entries(needs))
     if (Object.hasOwn(options, option))
       for (const other of others)
         if (!Object.hasOwn(options, other)) throw bad(`missing required option: ${JSON.stringify(other)}`);
+}
+
+function explained<T>(read: () => T, bad: (why: string) => EngineError): T {
+  try {
+    return read();
+  } catch (error) {
+    throw bad(messageOf(error));
+  }
+}
+
+/** Bytes that a volume with these options, which were checked, may hold; 0 is as many as there are. */
+export function sizeOf({ size }: DriverOptions): number {
+  return size === undefined ? 0 : readSize(size);
 }
 
 /** Whether its folder is a mount point while containers use it. */

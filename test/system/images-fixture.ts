@@ -13,6 +13,7 @@ import { layoutOf, type MadeImage } from '../../src/images/fake-images.ts';
 import { ImageStore } from '../../src/images/image-store.ts';
 import { LayerApplier } from '../../src/layers/apply.ts';
 import { hostPlatform } from '../../src/oci/platform.ts';
+import { DiskLimits } from '../../src/quotas/disk-limits.ts';
 import { HttpRegistry } from '../../src/remotes/http-registry.ts';
 import { chooseSnapshotter } from '../../src/snapshots/probe.ts';
 import type { Snapshotter } from '../../src/snapshots/snapshotter.ts';
@@ -32,7 +33,9 @@ export async function openImages(root: string, prefer: 'auto' | 'overlay' = 'aut
   await using opened = new AsyncDisposableStack();
   const log = silentLog;
   const content = new FileContentStore({ root: join(root, 'content'), log });
-  const snapshots = opened.use(chooseSnapshotter({ root: join(root, 'snapshots'), log, prefer }));
+  const snapshots = opened.use(
+    chooseSnapshotter({ root: join(root, 'snapshots'), log, limits: new DiskLimits(), prefer }),
+  );
   await snapshots.recover(new Map());
   const applier = opened.use(new LayerApplier({ snapshotter: snapshots, limits: { reserveBytes: 0 } }));
   const database = opened.use(await SqliteDatabase.open({ path: join(root, 'engine.db') }));

@@ -9,6 +9,7 @@ import { silentLog } from '../../src/base/log.ts';
 import { LayerApplier } from '../../src/layers/apply.ts';
 import { packTar, type TarMember, tarEnd, tarHeader, tarPadding } from '../../src/layers/tar-writer.ts';
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
+import { DiskLimits } from '../../src/quotas/disk-limits.ts';
 import { chooseSnapshotter } from '../../src/snapshots/probe.ts';
 import { describeTree, forms, LayerLab, oddHeader } from './layers-lab.ts';
 
@@ -507,7 +508,12 @@ for (const form of forms) {
     execFileSync('mount', ['-o', 'loop', image, small]);
     try {
       const prefer = form === 'directory' ? 'overlay' : 'erofs';
-      await using snapshotter = chooseSnapshotter({ root: join(small, 'root'), log: silentLog, prefer });
+      await using snapshotter = chooseSnapshotter({
+        root: join(small, 'root'),
+        log: silentLog,
+        limits: new DiskLimits(),
+        prefer,
+      });
       const full = async (tar: Buffer, reserveBytes: number, message: RegExp) => {
         await using applier = new LayerApplier({ snapshotter, limits: { reserveBytes } });
         const blobPath = outer.blob(tar);

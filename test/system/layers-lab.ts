@@ -18,6 +18,7 @@ import { silentLog } from '../../src/base/log.ts';
 import { LayerApplier } from '../../src/layers/apply.ts';
 import { type TarMember, tarHeader } from '../../src/layers/tar-writer.ts';
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
+import { DiskLimits } from '../../src/quotas/disk-limits.ts';
 import { chooseSnapshotter } from '../../src/snapshots/probe.ts';
 import type { LayerForm, Snapshotter } from '../../src/snapshots/snapshotter.ts';
 import { libc } from '../../src/sys/libc.ts';
@@ -34,7 +35,7 @@ export class LayerLab implements AsyncDisposable {
 
   constructor(form: LayerForm, limits: { maxBytes?: number; maxEntries?: number; reserveBytes?: number } = {}) {
     const prefer = form === 'directory' ? 'overlay' : 'erofs';
-    this.snapshotter = chooseSnapshotter({ root: this.root, log: silentLog, prefer });
+    this.snapshotter = chooseSnapshotter({ root: this.root, log: silentLog, limits: new DiskLimits(), prefer });
     this.applier = new LayerApplier({ snapshotter: this.snapshotter, limits, workers: 2 });
   }
 

@@ -5,6 +5,7 @@ import { silentLog } from '../../src/base/log.ts';
 import { packTar } from '../../src/layers/tar-writer.ts';
 import { defaultLayerLimits, writeLayer } from '../../src/layers/write-layer.ts';
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
+import { DiskLimits } from '../../src/quotas/disk-limits.ts';
 import { conformsAsSnapshotter, type LayerFile } from '../../src/snapshots/conformance.ts';
 import { ErofsSnapshotter } from '../../src/snapshots/erofs-snapshotter.ts';
 import { mountOverlay, mountOverlayByDescriptors } from '../../src/snapshots/overlay-mount.ts';
@@ -42,7 +43,13 @@ async function addLayer(snapshotter: Snapshotter, files: readonly LayerFile[]): 
   return diffId;
 }
 
-const deps = (root: string) => ({ root, log: silentLog, calls: new MountCalls(), mountOverlay });
+const deps = (root: string) => ({
+  root,
+  log: silentLog,
+  calls: new MountCalls(),
+  limits: new DiskLimits(),
+  mountOverlay,
+});
 
 conformsAsSnapshotter('ErofsSnapshotter', {
   open: (root) => new ErofsSnapshotter({ ...deps(root), directIo: true }),

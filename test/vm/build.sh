@@ -23,13 +23,13 @@ cp kernel/boot/vmlinuz-* vmlinuz
 if [ ! -e base/done ]; then
   rm -rf base base.tar
   mmdebstrap --quiet --mode=root --variant=minbase \
-    --include=systemd-sysv,udev,dbus,apparmor,kmod,crun,runc,nftables,libnftables1,tini,iproute2,iputils-ping,procps,busybox-static,tcc,libc6-dev,strace,docker.io,docker-registry,skopeo,nginx-light,apache2-utils,openssl,zstd,bzip2,xz-utils,curl,python3,iptables,ca-certificates \
+    --include=systemd-sysv,udev,dbus,apparmor,kmod,crun,runc,nftables,libnftables1,tini,iproute2,iputils-ping,procps,busybox-static,tcc,libc6-dev,strace,docker.io,docker-registry,skopeo,nginx-light,apache2-utils,openssl,zstd,bzip2,xz-utils,curl,python3,iptables,ca-certificates,e2fsprogs,xfsprogs,nfs-kernel-server \
     bookworm base.tar
   mkdir base
   tar -xf base.tar -C base
   rm base.tar
   # Started by nobody: what they bring are programs for the tests.
-  for unit in docker.service docker.socket containerd.service docker-registry.service nginx.service apt-daily.timer apt-daily-upgrade.timer; do
+  for unit in docker.service docker.socket containerd.service docker-registry.service nginx.service nfs-server.service rpcbind.service rpcbind.socket apt-daily.timer apt-daily-upgrade.timer; do
     ln -sf /dev/null base/etc/systemd/system/$unit
   done
   echo '/dev/vda / ext4 defaults 0 1' >base/etc/fstab
