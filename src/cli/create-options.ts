@@ -57,7 +57,7 @@ export const createOptions = {
   'volumes-from': { value: 'CONTAINER', many, about: 'the volumes of another container' },
   'volume-driver': { value: 'NAME', about: 'who keeps its new volumes' },
   'read-only': { about: 'its file system cannot be written' },
-  'storage-opt': { value: 'NAME=VALUE', many, about: 'an option of the storage' },
+  'storage-opt': { value: 'size=SIZE', many, about: 'what it may write over its image, as size=10g' },
   memory: { short: '-m', value: 'SIZE', about: 'most memory, as 64m' },
   'memory-swap': { value: 'SIZE', about: 'most memory and swap together; -1: no limit' },
   'memory-reservation': { value: 'SIZE', about: 'what it is pressed down to when memory is short' },

@@ -65,9 +65,9 @@ export async function openEngine(config: Config, log: Log) {
   const id = await engineId(database);
   const content = new FileContentStore({ root: join(root, 'content'), log });
   const limits = new DiskLimits();
-  if (config.containerSize > 0)
-    limits.check(root, config.containerSize, 'limit the size of containers (containerSize)');
   const foundation = makeFoundation(join(root, 'snapshots', 'foundation'));
+  if (config.containerSize > 0)
+    limits.check(join(root, 'snapshots'), config.containerSize, 'limit the size of containers (containerSize)');
   const snapshots = opened.use(
     chooseSnapshotter({ root: join(root, 'snapshots'), foundation, log, limits, prefer: config.snapshotter }),
   );

@@ -5,10 +5,12 @@ const units = 'kmgtp';
 /** Bytes of a size as people write it to Docker: `100m`, `1.5g`, `10 GiB`. Throws `invalid` in Docker's words. */
 export function readSize(text: string): number {
   const bad = (why: string) => new EngineError('invalid', why);
-  const [, number = '', blank = '', suffix = ''] = /^(.*[\d.]|)( ?)([^\d. ]*)$/s.exec(text) ?? [];
-  if (number === '') throw bad(`invalid size: '${text}'`);
-  if (!/^[+-]?(\d+\.?\d*|\.\d+)$/.test(number))
-    throw bad(`strconv.ParseFloat: parsing ${JSON.stringify(blank && !suffix ? text : number)}: invalid syntax`);
+  const end = text.search(/[\d. ][^\d. ]*$/);
+  if (end < 0) throw bad(`invalid size: '${text}'`);
+  const number = text.slice(0, text[end] === ' ' ? end : end + 1);
+  const suffix = text.slice(end + 1);
+  if (!/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(number))
+    throw bad(`strconv.ParseFloat: parsing ${JSON.stringify(number)}: invalid syntax`);
   const value = Number(number);
   if (value < 0) throw bad(`invalid size: '${text}'`);
   const lower = suffix.toLowerCase();

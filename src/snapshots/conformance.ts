@@ -403,6 +403,41 @@ export function conformsAsSnapshotter(name: string, { open, addLayer }: Snapshot
         assert.deepEqual(snapshotter.snapshots(), ['c']);
       }));
 
+    test('a snapshot with a limit holds no more, after a restart too, and nothing of it stays', () =>
+      inPlace(async (root, target) => {
+        const at = target('at');
+        const full = (name: string) => {
+          assert.throws(() => writeFileSync(join(at, name), Buffer.alloc(9 << 20)), /ENOSPC|EDQUOT/);
+          rmSync(join(at, name));
+        };
+        {
+          await using before = open(root);
+          await before.prepare('c', [], { limit: 8 << 20 });
+          await before.mount('c', at);
+          full('first');
+          writeFileSync(join(at, 'kept'), 'kept');
+        }
+        {
+          // Killed: it never ends.
+          const killed = open(root);
+          await killed.recover(new Map([['c', at]]));
+          await killed.unmount('c', at);
+          await killed.mount('c', at);
+          full('second');
+          assert.ok((await killed.usage('c')).bytes < 1 << 20);
+        }
+        await using after = open(root);
+        await after.recover(new Map([['c', at]]));
+        assert.equal(readFileSync(join(at, 'kept'), 'utf8'), 'kept');
+        await after.unmount('c', at);
+        await after.remove('c');
+        await after.prepare('c', [], { limit: 8 << 20 });
+        await after.mount('c', at);
+        assert.equal(existsSync(join(at, 'kept')), false);
+        await after.unmount('c', at);
+        await after.remove('c');
+      }));
+
     test('what is mounted below the root takes no part in propagation, and the root is let go in the end', () =>
       inPlace(async (root) => {
         const snapshotter = open(root);

@@ -72,11 +72,15 @@ onBothEngines('fields of HostConfig', { runtimes: ['crun'] }, ({ same, berthOnly
     },
   );
 
-  berthOnly('a size of the container is refused with what to do', async (engine) => {
-    const { status, message } = await create(engine, { StorageOpt: { size: '10M' } });
-    assert.deepEqual(
-      [status, message],
-      [400, 'the size of a container (--storage-opt size) cannot be limited: there are no quotas'],
-    );
+  // The reference has sizes on XFS with quotas only.
+  berthOnly('a size of the container is kept, and one that is none is refused', async (engine) => {
+    assert.equal((await create(engine, { StorageOpt: { size: '10M' } })).status, 201);
+    for (const [StorageOpt, expected] of [
+      [{ size: 'x' }, "invalid size: 'x'"],
+      [{ sizes: '1m' }, 'Unknown option sizes'],
+    ] as const) {
+      const { status, message } = await create(engine, { StorageOpt });
+      assert.deepEqual([status, message], [400, expected]);
+    }
   });
 });

@@ -169,7 +169,7 @@ onBothEngines(
         [{ DriverOpts: { type: 'tmpfs' } }, 400, 'create vol: missing required option: "device"'],
         [{ DriverOpts: { device: '/tmp' } }, 400, 'create vol: missing required option: "type"'],
         [{ DriverOpts: { size: 'x' } }, 400, "create vol: invalid size: 'x'"],
-        [{ DriverOpts: { size: '10m' } }, 400, 'create vol: quota size requested but no quota support'],
+        [{ DriverOpts: { size: '1x' } }, 400, "create vol: invalid suffix: 'x'"],
       ];
       for (const [body, status, message] of cases)
         assert.deepEqual(await made(engine, { Name: 'vol', ...body }), { status, message });

@@ -1,6 +1,7 @@
 /** After test/vm/systemd.test.ts and a shutdown of that machine. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -24,4 +25,14 @@ test('R19 what ran was asked to stop before the machine went down, and was given
   assert.equal(docker('inspect', '-f', '{{.State.ExitCode}}', 'deaf'), '137');
   for (const policy of ['no', 'always', 'unless-stopped', 'on-failure'])
     assert.equal(docker('run', '--rm', '-v', `${policy}:/data`, 'bb:1', 'cat', '/data/told'), 'bye', policy);
+});
+
+test('what had a size has it still', limit, () => {
+  docker('cp', 'limited:/kept', '/tmp/kept');
+  assert.equal(readFileSync('/tmp/kept', 'utf8'), 'kept\n');
+  assert.equal(docker('run', '--rm', '-v', 'sized:/data', 'bb:1', 'cat', '/data/kept'), 'kept');
+  const total = "df -k /data | awk 'END { print $2 }'";
+  assert.equal(docker('run', '--rm', '-v', 'sized:/data', 'bb:1', 'sh', '-c', total), '10240');
+  docker('rm', 'limited');
+  docker('volume', 'rm', 'sized');
 });

@@ -216,6 +216,9 @@ test('what the next boot will look at is left running', limit, () => {
     docker(
       ...['run', '-d', '--name', policy, '--restart', policy, '-v', `${policy}:/data`, 'bb:1', 'sh', '-c', script],
     );
+  docker('volume', 'create', '-o', 'size=10m', 'sized');
+  const write = 'echo kept | tee /kept /data/kept';
+  docker('run', '--name', 'limited', '--storage-opt', 'size=20m', '-v', 'sized:/data', 'bb:1', 'sh', '-c', write);
   docker('run', '-d', '--name', 'deaf', '--stop-timeout', '2', 'bb:1', 'sleep', '100000');
   docker('run', '-d', '--name', 'was-stopped', '--restart', 'unless-stopped', 'bb:1', 'sleep', '100000');
   docker('stop', '-t', '1', 'was-stopped');
