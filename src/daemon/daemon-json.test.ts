@@ -78,6 +78,7 @@ test('a whole file becomes settings, and what does nothing is named with why', (
     proxies: { 'http-proxy': 'http://proxy:3128' },
     'live-restore': false,
     'storage-driver': 'overlay2',
+    'storage-opts': ['overlay2.size=10 GiB', 'overlay2.colour=1'],
     'metrics-addr': '127.0.0.1:9323',
     labels: null,
   });
@@ -92,10 +93,11 @@ test('a whole file becomes settings, and what does nothing is named with why', (
     registryMirrors: { 'docker.io': 'https://one https://two' },
     runtimes: { mine: '/usr/bin/mine' },
     httpProxy: 'http://proxy:3128',
+    containerSize: 10 * 1024 ** 3,
   });
   assert.deepEqual(
     file.unheard.map(({ key }) => key),
-    ['default-address-pools', 'runtimes', 'live-restore', 'metrics-addr'],
+    ['default-address-pools', 'runtimes', 'live-restore', 'storage-opts', 'metrics-addr'],
   );
   for (const key of Object.keys(file.settings)) assert.ok(key in settings, key);
 });

@@ -1,7 +1,7 @@
 import { lookup } from 'node:dns/promises';
 import { readFileSync } from 'node:fs';
 import { realpath } from 'node:fs/promises';
-import { isIPv4 } from 'node:net';
+import { isIP, isIPv4 } from 'node:net';
 import { getSystemErrorMessage } from 'node:util';
 import { KeyedQueue } from '../base/async.ts';
 import { codeOf, EngineError, messageOf } from '../base/errors.ts';
@@ -106,13 +106,15 @@ async function mountVolume(calls: MountCalls, { mountpoint, options }: Mountable
     });
   const { device = '', type = '', o = '' } = options;
   if (device === '') throw failed('missing device in volume options', undefined);
-  const asked = await resolveAddress(type, o).catch((error: unknown) => {
-    throw failed(`error resolving passed in network volume address: ${messageOf(error)}`, error);
-  });
+  const [asked, source] = await Promise.all([resolveAddress(type, o), resolveDevice(type, device)]).catch(
+    (error: unknown) => {
+      throw failed(`error resolving passed in network volume address: ${messageOf(error)}`, error);
+    },
+  );
   const { flags, propagation, data } = parseMountOptions(asked);
   const { MS_BIND, MS_RDONLY, MS_REMOUNT } = mountFlags;
   try {
-    await calls.mountLater({ source: device, target: mountpoint, type, flags, data });
+    await calls.mountLater({ source, target: mountpoint, type, flags, data });
     // The kernel takes neither together with the mount itself.
     if (propagation !== 0) await calls.mountLater({ source: '', target: mountpoint, flags: propagation });
     if ((flags & (MS_BIND | MS_RDONLY)) === (MS_BIND | MS_RDONLY))
@@ -120,7 +122,7 @@ async function mountVolume(calls: MountCalls, { mountpoint, options }: Mountable
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
     const what = [
-      `mount ${device}:${mountpoint}`,
+      `mount ${source}:${mountpoint}`,
       ...(flags === 0 ? [] : [`flags: 0x${flags.toString(16)}`]),
       ...(data === '' ? [] : [`data: ${data}`]),
     ];
@@ -129,15 +131,25 @@ async function mountVolume(calls: MountCalls, { mountpoint, options }: Mountable
 }
 
 /** The kernel takes addresses only; names are for mount.nfs(8), which is not run here. */
-async function resolveAddress(type: string, options: string): Promise<string> {
+export async function resolveAddress(type: string, options: string): Promise<string> {
   if (!/^(nfs4?|cifs)$/.test(type)) return options;
   const name = options
     .split(',')
     .find((word) => word.startsWith('addr='))
     ?.slice('addr='.length);
   if (!name || isIPv4(name)) return options;
-  const { address } = await lookup(name);
-  return options.replace(`addr=${name}`, `addr=${address}`);
+  return options.replace(`addr=${name}`, `addr=${await addressOf(name)}`);
+}
+
+/** The server of `//server/share` too, where it is a name: CIFS has it in its device. */
+export async function resolveDevice(type: string, device: string): Promise<string> {
+  const [, server = '', share = ''] = (type === 'cifs' && /^(?:cifs:)?\/\/([^/:]+)(\/.*)?$/s.exec(device)) || [];
+  return server === '' || isIP(server) ? device : `//${await addressOf(server)}${share}`;
+}
+
+async function addressOf(name: string): Promise<string> {
+  const { address } = await lookup(name, { order: 'ipv4first' });
+  return address;
 }
 
 function withoutPassword(text: string, { o = '' }: DriverOptions): string {
