@@ -9,9 +9,18 @@ import type { Digest } from '../oci/digest.ts';
 import type { DiskLimits } from '../quotas/disk-limits.ts';
 import type { MountCalls } from '../sys/mount.ts';
 import { LayerStore } from './layer-store.ts';
+import { OwnerNamespaces, withMappedOwners } from './mapped-owners.ts';
 import type { OverlayMount } from './overlay-mount.ts';
 import { currentMounts, makePrivate, undoPrivate } from './private-root.ts';
-import type { LayerFacts, LayerForm, LayerStage, OpenSnapshot, Snapshotter, SnapshotUsage } from './snapshotter.ts';
+import type {
+  LayerFacts,
+  LayerForm,
+  LayerStage,
+  MountOptions,
+  OpenSnapshot,
+  Snapshotter,
+  SnapshotUsage,
+} from './snapshotter.ts';
 import { type RootAttributes, WritableStore } from './writable-store.ts';
 
 /** As Docker and the kernel's page of options have it. */
@@ -75,6 +84,7 @@ export abstract class LayeredSnapshotter implements Snapshotter {
   readonly #opened = new Map<string, Opened>();
   /** Until the last of its mounts is gone: there must not be another meanwhile. */
   readonly #closing = new Map<string, Promise<unknown>>();
+  readonly #owners = new OwnerNamespaces();
   #views = 0;
   /** The unmount of an overlay syncs the file system below it: on Node's few threads it must not push out all else. */
   readonly #unmounting = new Semaphore(2);
@@ -136,9 +146,10 @@ export abstract class LayeredSnapshotter implements Snapshotter {
     await this.#writable.prepare(key, layers, this.#rootAttributes(layers.at(-1)), limit);
   }
 
-  async mount(key: string, target: string, { label } = { label: '' }): Promise<void> {
+  async mount(key: string, target: string, { label, owners }: MountOptions = { label: '' }): Promise<void> {
     const layers = this.#writable.chain(key);
     const directory = await this.#writable.place(key);
+    using namespace = owners && (await this.#owners.hold(owners));
     await this.#closing.get(key);
     const there = this.#mounted.get(target);
     if (there?.key === key) return;
@@ -150,7 +161,8 @@ export abstract class LayeredSnapshotter implements Snapshotter {
       if (opened) {
         this.calls.attach(opened.mounts.at(-1)!, target);
         opened.attached = true;
-      } else this.#overlay({ ...this.#writableMount(directory, lower), target, label }, key);
+      } else
+        this.#withOwners(namespace?.fd, directory, lower, (mount) => this.#overlay({ ...mount, target, label }, key));
     } catch (error) {
       this.#release(layers);
       throw error;
@@ -200,11 +212,12 @@ export abstract class LayeredSnapshotter implements Snapshotter {
     };
   }
 
-  async open(key: string, { label }: { readonly label?: string } = {}): Promise<OpenSnapshot> {
+  async open(key: string, { label, owners }: MountOptions = { label: '' }): Promise<OpenSnapshot> {
     const directory = await this.#writable.place(key);
+    using namespace = owners && (await this.#owners.hold(owners));
     await this.#closing.get(key);
     const upper = join(directory, 'upper');
-    const opened = this.#opened.get(key) ?? this.#open(key, directory, label);
+    const opened = this.#opened.get(key) ?? this.#open(key, directory, label, namespace?.fd);
     opened.users++;
     let below: number | undefined;
     return {
@@ -291,6 +304,7 @@ export abstract class LayeredSnapshotter implements Snapshotter {
     for (const [key, opened] of this.#opened) await this.#close(key, opened);
     await this.trees[Symbol.asyncDispose]();
     for (const name of mounting) undoPrivate(this.calls, join(this.root, name));
+    this.#owners[Symbol.dispose]();
   }
 
   #checkLayers(layers: readonly Digest[]): void {
@@ -320,14 +334,14 @@ export abstract class LayeredSnapshotter implements Snapshotter {
     }
   }
 
-  #open(key: string, directory: string, label = ''): Opened {
+  #open(key: string, directory: string, label: string, namespace: number | undefined): Opened {
     const layers = this.#writable.chain(key);
     const lower = this.#acquireViewed(layers);
     try {
       const target = [...this.#mounted].find(([, mounted]) => mounted.key === key)?.[0];
       const mount =
         target === undefined
-          ? this.#detached({ ...this.#writableMount(directory, lower), label }, key)
+          ? this.#withOwners(namespace, directory, lower, (mount) => this.#detached({ ...mount, label }, key))
           : this.calls.cloneDetached(target);
       const opened: Opened = { users: 0, layers, mounts: [mount], attached: false };
       this.#opened.set(key, opened);
@@ -338,12 +352,19 @@ export abstract class LayeredSnapshotter implements Snapshotter {
     }
   }
 
-  #writableMount(directory: string, lower: readonly string[]): Pick<OverlayMount, 'lower' | 'upper' | 'work'> {
-    return {
-      lower: [...lower, ...this.#foundation],
-      upper: join(directory, 'upper'),
-      work: join(directory, 'work'),
-    };
+  /** Runs `mounting` with the writable directory over the layers, their owners mapped by a user namespace or as they are. */
+  #withOwners<T>(
+    namespace: number | undefined,
+    directory: string,
+    layers: readonly string[],
+    mounting: (mount: Pick<OverlayMount, 'lower' | 'upper' | 'work'>) => T,
+  ): T {
+    const use = ([writable, ...lower]: readonly string[]) =>
+      mounting({ lower, upper: join(writable!, 'upper'), work: join(writable!, 'work') });
+    const directories = [directory, ...layers, ...this.#foundation];
+    if (namespace === undefined) return use(directories);
+    const place = join(this.root, 'views', `${process.pid}.${this.#views++}`);
+    return withMappedOwners(this.calls, { place, directories, namespace }, use);
   }
 
   /** Once, whoever comes first: the last that had it open, or the end of the engine. */

@@ -1,5 +1,6 @@
 import type { DiskUsage } from '../base/disk-usage.ts';
 import type { Digest } from '../oci/digest.ts';
+import type { IdMaps } from '../sys/user-namespace.ts';
 
 /** One mount(2) to make. Snapshotters say which; whoever starts the container carries them out with `sys/`. */
 export interface Mount {
@@ -30,6 +31,17 @@ export interface LayerFacts {
   readonly entries: number;
 }
 
+/** How a snapshot is shown. */
+export interface MountOptions {
+  /** What SELinux sees on every file of it; none where it is ''. */
+  readonly label: string;
+  /**
+   * Who looks has these IDs: on the disk, in layers as in what is written, are those inside, and outside is what files are
+   * shown with. As they are on the disk when undefined.
+   */
+  readonly owners?: IdMaps | undefined;
+}
+
 /** What `docker inspect` shows as GraphDriver, and what `ps -s` counts. */
 export interface SnapshotUsage {
   /** Bytes on disk. */
@@ -42,11 +54,14 @@ export interface SnapshotUsage {
  * nowhere: nothing of them is left when the engine is killed.
  */
 export interface OpenSnapshot extends AsyncDisposable {
-  /** The root directory (O_PATH), to be read and written. */
+  /** The root directory (O_PATH), to be read and written; with mapped owners where they were asked for. */
   readonly root: number;
-  /** The directory of what was written over the layers, in overlay's form; on the host. */
+  /** The directory of what was written over the layers, in overlay's form; on the host. Owners are those of the disk. */
   readonly upper: string;
-  /** The root directory of the layers below (O_PATH), without what was written. Opened at the first call. */
+  /**
+   * The root directory of the layers below (O_PATH), without what was written. Owners are those of the disk. Opened at the
+   * first call.
+   */
   lower(): number;
 }
 
@@ -72,16 +87,16 @@ export interface Snapshotter extends AsyncDisposable {
    */
   prepare(key: string, layers: readonly Digest[], options?: { readonly limit: number }): Promise<void>;
   /**
-   * Mounts the snapshot's root at `target`, which exists. Layer mounts that it needs are made and counted. `label` is what
-   * SELinux sees on every file of it; none where it is ''.
+   * Mounts the snapshot's root at `target`, which exists. Layer mounts that it needs are made and counted. Throws
+   * `unsupported` where owners cannot be mapped.
    */
-  mount(key: string, target: string, options?: { readonly label: string }): Promise<void>;
+  mount(key: string, target: string, options?: MountOptions): Promise<void>;
   /** Unmounts what `mount` made at `target`; not mounted is no error. */
   unmount(key: string, target: string): Promise<void>;
   /** A read-only look at layers without a snapshot, for reading files such as the image's /etc/passwd. */
   view(layers: readonly Digest[]): Promise<{ readonly path: string } & AsyncDisposable>;
-  /** Throws `not-found`. A snapshot may be mounted, unmounted and removed while it is open. `label` as in `mount`. */
-  open(key: string, options?: { readonly label: string }): Promise<OpenSnapshot>;
+  /** Throws `not-found`. A snapshot may be mounted, unmounted and removed while it is open. Options as of `mount`. */
+  open(key: string, options?: MountOptions): Promise<OpenSnapshot>;
   remove(key: string): Promise<void>;
   snapshots(): readonly string[];
   usage(key: string): Promise<SnapshotUsage>;

@@ -12,6 +12,12 @@ export interface IdRange {
   readonly count: number;
 }
 
+/** What uid_map and gid_map of a user namespace say. */
+export interface IdMaps {
+  readonly uids: readonly IdRange[];
+  readonly gids: readonly IdRange[];
+}
+
 const longest = 10_000;
 
 /**
@@ -19,12 +25,22 @@ const longest = 10_000;
  * that was made with it. The process that makes it must be one of its own with a single thread, so that a program does it
  * (unshare(1)); it ends before this returns, and when the engine is killed. Throws `unavailable`.
  */
-export async function userNamespace(ranges: {
-  readonly uids: readonly IdRange[];
-  readonly gids: readonly IdRange[];
-}): Promise<number> {
+export async function userNamespace(maps: IdMaps): Promise<number> {
+  const { user } = await makeNamespaces(maps, ['user']);
+  return user;
+}
+
+/** The same, with a network namespace that belongs to it: only there may who is root in the one mount /sys. */
+export function userNamespaceWithNetwork(maps: IdMaps): Promise<Readonly<Record<'user' | 'net', number>>> {
+  return makeNamespaces(maps, ['user', 'net']);
+}
+
+async function makeNamespaces<T extends 'user' | 'net'>(
+  ranges: IdMaps,
+  types: readonly T[],
+): Promise<Readonly<Record<T, number>>> {
   const [ours, theirs] = socketPair();
-  const argv = ['unshare', '--user', '/bin/sh', '-c', 'read line <&3'];
+  const argv = ['unshare', ...types.map((type) => `--${type}`), '/bin/sh', '-c', 'read line <&3'];
   let pid: number;
   try {
     pid = spawn({ path: '/usr/bin/unshare', argv, env: [], fds: [theirs] });
@@ -35,6 +51,7 @@ export async function userNamespace(ranges: {
     closeSync(theirs);
   }
   let ended = false;
+  const opened = new Map<T, number>();
   try {
     const own = readlinkSync('/proc/self/ns/user');
     for (const deadline = Date.now() + longest; readlinkSync(`/proc/${pid}/ns/user`) === own; await sleep(1)) {
@@ -46,8 +63,10 @@ export async function userNamespace(ranges: {
     }
     writeFileSync(`/proc/${pid}/uid_map`, mapText(ranges.uids));
     writeFileSync(`/proc/${pid}/gid_map`, mapText(ranges.gids));
-    return openSync(`/proc/${pid}/ns/user`, 'r');
+    for (const type of types) opened.set(type, openSync(`/proc/${pid}/ns/${type}`, 'r'));
+    return Object.fromEntries(opened) as Record<T, number>;
   } catch (cause) {
+    for (const fd of opened.values()) closeSync(fd);
     throw cause instanceof EngineError ? cause : failed(messageOf(cause), cause);
   } finally {
     closeSync(ours);
@@ -67,6 +86,18 @@ const failed = (why: string, cause?: unknown) =>
     hint: 'sysctl user.max_user_namespaces says how many there may be',
   });
 
+/** What an ID inside is outside; undefined when it is nobody there. */
+export function outsideOf(ranges: readonly IdRange[], id: number): number | undefined {
+  const range = ranges.find(({ inside, count }) => id >= inside && id < inside + count);
+  return range && range.outside + id - range.inside;
+}
+
+/** What an ID outside is inside; undefined when it is nobody there. */
+export function insideOf(ranges: readonly IdRange[], id: number): number | undefined {
+  const range = ranges.find(({ outside, count }) => id >= outside && id < outside + count);
+  return range && range.inside + id - range.outside;
+}
+
 /** The last ID; (uid_t)-1 is none. */
 const last = 0xfffffffe;
 
@@ -84,4 +115,22 @@ export function exchange(stored: number, seen: number): readonly IdRange[] {
     { inside: high, outside: low, count: 1 },
     { inside: high + 1, outside: high + 1, count: last - high },
   ].filter(({ count }) => count > 0);
+}
+
+/**
+ * The same for who looks from a user namespace with these ranges: whoever has an ID in it sees what has that ID on the disk,
+ * but for the two that change places.
+ */
+export function exchangeWithin(ranges: readonly IdRange[], stored: number, seen: number): readonly IdRange[] {
+  return exchange(stored, seen).flatMap((range) =>
+    ranges.flatMap(({ inside, outside, count }) => {
+      // Of the container's IDs, those that are in both.
+      const first = Math.max(range.outside, inside);
+      const end = Math.min(range.outside + range.count, inside + count);
+      if (first >= end) return [];
+      return [
+        { inside: range.inside + first - range.outside, outside: outside + first - inside, count: end - first },
+      ];
+    }),
+  );
 }
