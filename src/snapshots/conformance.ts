@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import {
+  appendFileSync,
   chmodSync,
+  chownSync,
   existsSync,
   linkSync,
   lstatSync,
@@ -191,6 +193,60 @@ export function conformsAsSnapshotter(name: string, { open, addLayer }: Snapshot
         await snapshotter.remove('c');
         await first[Symbol.asyncDispose]();
         assert.deepEqual(snapshotter.snapshots(), []);
+      }));
+
+    test('owners are shown mapped, and stored as the layers have them', () =>
+      inPlace(async (root, target) => {
+        await using snapshotter = open(root);
+        const base = await addLayer(snapshotter, [
+          { name: './', uid: 0 },
+          { ...file('lower'), uid: 5 },
+          file('gone'),
+          { name: 'd', uid: 7 },
+          file('d/below'),
+        ]);
+        const top = await addLayer(snapshotter, [file('top')]);
+        const ranges = [
+          { inside: 0, outside: 300_000, count: 1000 },
+          { inside: 1000, outside: 500_000, count: 64_536 },
+        ];
+        const options = { label: '', owners: { uids: ranges, gids: ranges } };
+        await snapshotter.prepare('c', [base, top]);
+        const at = target('rootfs');
+        await snapshotter.mount('c', at, options);
+        const shown = (name: string) => statSync(join(at, name)).uid;
+        assert.deepEqual(['.', 'lower', 'd', 'top'].map(shown), [300_000, 300_005, 300_007, 300_000]);
+        appendFileSync(join(at, 'lower'), 'more');
+        rmSync(join(at, 'gone'));
+        rmSync(join(at, 'd'), { recursive: true });
+        mkdirSync(join(at, 'd'));
+        for (const [name, uid] of [
+          ['made', 300_000],
+          ['others', 500_001],
+        ] as const) {
+          writeFileSync(join(at, name), name);
+          chownSync(join(at, name), uid, uid);
+        }
+        // Who has no ID in there owns nothing there.
+        assert.throws(() => chownSync(join(at, 'made'), 1000, 1000), { code: /EOVERFLOW|EINVAL/ });
+        {
+          await using opened = await snapshotter.open('c', options);
+          const stored = (name: string) => lstatSync(join(opened.upper, name)).uid;
+          assert.deepEqual(['.', 'lower', 'made', 'others'].map(stored), [0, 5, 0, 1001]);
+          assert.equal(statSync(`/proc/self/fd/${opened.lower()}/lower`).uid, 5);
+          assert.equal(statSync(`/proc/self/fd/${opened.root}/lower`).uid, 300_005);
+        }
+        await snapshotter.unmount('c', at);
+        // Nothing of the mapping is on the disk.
+        await snapshotter.mount('c', at);
+        assert.deepEqual(['lower', 'made', 'others'].map(shown), [5, 0, 1001]);
+        assert.equal(readFileSync(join(at, 'lower'), 'utf8'), 'lowermore');
+        assert.equal(existsSync(join(at, 'gone')), false);
+        await snapshotter.unmount('c', at);
+        const elsewhere = [{ inside: 0, outside: 700_000, count: 65_536 }];
+        const other = { label: '', owners: { uids: elsewhere, gids: elsewhere } };
+        await using opened = await snapshotter.open('c', other);
+        assert.equal(statSync(`/proc/self/fd/${opened.root}/others`).uid, 701_001);
       }));
 
     test("the root of a snapshot looks like the top layer's", () =>

@@ -128,9 +128,7 @@ export function exchangeWithin(ranges: readonly IdRange[], stored: number, seen:
       const first = Math.max(range.outside, inside);
       const end = Math.min(range.outside + range.count, inside + count);
       if (first >= end) return [];
-      return [
-        { inside: range.inside + first - range.outside, outside: outside + first - inside, count: end - first },
-      ];
+      return [{ inside: range.inside + first - range.outside, outside: outside + first - inside, count: end - first }];
     }),
   );
 }
