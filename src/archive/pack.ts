@@ -47,7 +47,7 @@ export function* packRoot(view: RootView): Generator<Buffer, void, unknown> {
 }
 
 function* packTree(walk: Walk, tar: TarStream, place: Place, name: string): Generator<Buffer, void, unknown> {
-  yield* tar.add(name, place);
+  yield* tar.add(name, place, walk.ownersAt(place));
   if (isDirectory(place.stat)) yield* packChildren(walk, tar, place, name.endsWith('/') ? name : `${name}/`);
 }
 

@@ -4,7 +4,9 @@ import type { TarEntryType } from '../layers/tar-entry.ts';
 import { tarEnd, tarHeader, tarPadding } from '../layers/tar-writer.ts';
 import { fileType } from '../layers/tree.ts';
 import type { InodeCalls } from '../sys/inode.ts';
+import type { IdMaps } from '../sys/user-namespace.ts';
 import { typeOf } from './path-stat.ts';
+import { ownerInside } from './view.ts';
 import type { Place } from './walk.ts';
 
 /** What leaves a thread at a time. */
@@ -34,8 +36,8 @@ export class TarStream {
     this.#inodes = inodes;
   }
 
-  /** `name` without a slash at its end. Sockets are left out: no archive has them. */
-  *add(name: string, { fd, stat }: Pick<Place, 'fd' | 'stat'>): Pieces {
+  /** `name` without a slash at its end; `owners` as of a RootView. Sockets are left out: no archive has them. */
+  *add(name: string, { fd, stat }: Pick<Place, 'fd' | 'stat'>, owners?: IdMaps): Pieces {
     const type = types.get(typeOf(stat));
     if (!type) return;
     const first = this.#firstName(name, stat, type);
@@ -43,8 +45,7 @@ export class TarStream {
       name: latin1(type === 'directory' && !name.endsWith('/') ? `${name}/` : name),
       type: first === undefined ? type : 'hardlink',
       mode: Number(stat.mode) & 0o7777,
-      uid: Number(stat.uid),
-      gid: Number(stat.gid),
+      ...ownerInside(owners, { uid: Number(stat.uid), gid: Number(stat.gid) }),
       ...secondsOf(stat.mtimeNs),
     } as const;
     if (first !== undefined) return yield* this.#put(tarHeader({ ...member, linkName: latin1(first) }));

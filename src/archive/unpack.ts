@@ -7,7 +7,7 @@ import { fileType } from '../layers/tree.ts';
 import { FileError } from './file-error.ts';
 import { bytesOfText, cleanPath, isDirectory, isLink, typeOf } from './path-stat.ts';
 import { removeBelow } from './remove-below.ts';
-import type { Owner, RootView } from './view.ts';
+import { type Owner, ownerOutside, type RootView } from './view.ts';
 import { type Place, statOf, Walk } from './walk.ts';
 
 const O_NOFOLLOW = 0o400000;
@@ -63,7 +63,15 @@ class Unpack implements Disposable {
   readonly #options: Into;
   /** The directory of the last entry: most archives go through one after the other. */
   #parent: { readonly path: string; readonly place: Place } | undefined;
-  #file: { readonly fd: number; readonly entry: TarEntry; readonly name: string; done: number } | undefined;
+  #file:
+    | {
+        readonly fd: number;
+        readonly entry: TarEntry;
+        readonly name: string;
+        readonly mount: Place['mount'];
+        done: number;
+      }
+    | undefined;
   /** Their times come last: what is put into a directory changes them. */
   readonly #directories: { readonly path: string; readonly entry: TarEntry }[] = [];
 
@@ -158,7 +166,7 @@ class Unpack implements Disposable {
     switch (entry.type) {
       case 'file': {
         const fd = this.#again(parent, name, () => calls.open(parent.fd, name, newFile, 0o600));
-        this.#file = { fd, entry, name, done: 0 };
+        this.#file = { fd, entry, name, mount: parent.mount, done: 0 };
         return;
       }
       case 'hardlink':
@@ -229,19 +237,19 @@ class Unpack implements Disposable {
   #endFile(): void {
     const file = this.#file;
     if (!file) return;
-    const { fd, entry } = file;
+    const { fd, entry, mount } = file;
     if (entry.sparse) ftruncateSync(fd, entry.size);
-    this.#attributes({ fd, stat: statOf(fd) }, entry);
+    this.#attributes({ fd, stat: statOf(fd), mount }, entry);
     this.#walk.calls.close(fd);
     this.#file = undefined;
   }
 
   /** In this order: chown clears set-user-ID and capabilities, and everything changes the times. */
-  #attributes({ fd, stat }: Pick<Place, 'fd' | 'stat'>, entry: TarEntry): void {
+  #attributes({ fd, stat, mount }: Pick<Place, 'fd' | 'stat' | 'mount'>, entry: TarEntry): void {
     const { inodes } = this.#walk;
     // What the container put in its place is left alone.
     if (entry.type !== 'hardlink' && typeOf(stat) !== typeOfEntry(entry)) return;
-    const { uid, gid } = this.#options.owner ?? entry;
+    const { uid, gid } = ownerOutside(this.#walk.ownersAt({ mount }), this.#options.owner ?? entry);
     inodes.chown(fd, uid, gid);
     if (!isLink(stat)) inodes.chmod(fd, entry.mode);
     for (const [attribute, value] of keptXattrs(entry.xattrs) ?? []) {
@@ -281,7 +289,8 @@ class Unpack implements Disposable {
     const made = this.#walk.child(parent, name);
     if (!made) return;
     try {
-      const { uid, gid } = this.#options.owner ?? { uid: 0, gid: 0 };
+      const owners = this.#walk.ownersAt(made);
+      const { uid, gid } = ownerOutside(owners, this.#options.owner ?? { uid: 0, gid: 0 });
       this.#walk.inodes.chown(made.fd, uid, gid);
       if (isDirectory(made.stat)) this.#walk.inodes.chmod(made.fd, 0o755);
     } finally {

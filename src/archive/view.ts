@@ -1,3 +1,6 @@
+import { EngineError } from '../base/errors.ts';
+import { type IdMaps, insideOf, outsideOf } from '../sys/user-namespace.ts';
+
 /**
  * What an operation sees of a container's files: its root, and what is mounted over it. Nothing is mounted for it (S03):
  * the walk goes from one to the other. Plain data, as it is sent to a thread.
@@ -6,6 +9,8 @@ export interface RootView {
   /** The root directory. It stays open as long as the operation runs. */
   readonly root: number;
   readonly readOnly: boolean;
+  /** Outside is who owns the files of the root as the engine sees them, inside who they are in the container. */
+  readonly owners?: IdMaps | undefined;
   /** Those above others first. */
   readonly mounts: readonly MountView[];
 }
@@ -19,6 +24,8 @@ export interface MountView {
    */
   readonly source: { readonly at: string | number; readonly below: string };
   readonly readOnly: boolean;
+  /** As of the root; undefined where the container has the same IDs. */
+  readonly owners?: IdMaps | undefined;
   /** What is mounted on the host below the source is not seen. */
   readonly alone: boolean;
 }
@@ -39,6 +46,29 @@ export interface PathStat {
 export interface Owner {
   readonly uid: number;
   readonly gid: number;
+}
+
+/** Who the kernel shows for somebody who is nobody there (/proc/sys/kernel/overflowuid). */
+const nobody = 65534;
+
+/** Who owns a file in the container. */
+export function ownerInside(owners: IdMaps | undefined, { uid, gid }: Owner): Owner {
+  if (!owners) return { uid, gid };
+  return { uid: insideOf(owners.uids, uid) ?? nobody, gid: insideOf(owners.gids, gid) ?? nobody };
+}
+
+/** Whom the file is given to. Throws `invalid` in Docker's words. */
+export function ownerOutside(owners: IdMaps | undefined, { uid, gid }: Owner): Owner {
+  if (!owners) return { uid, gid };
+  const of = (ranges: IdMaps['uids'], id: number) => {
+    const outside = outsideOf(ranges, id);
+    if (outside === undefined)
+      throw new EngineError('invalid', `Container ID ${id} cannot be mapped to a host ID`, {
+        hint: 'the user namespace of the container has fewer IDs',
+      });
+    return outside;
+  };
+  return { uid: of(owners.uids, uid), gid: of(owners.gids, gid) };
 }
 
 export type ChangeKind = 'modified' | 'added' | 'deleted';

@@ -7,7 +7,7 @@ import { MountCalls } from '../sys/mount.ts';
 import { openat2, resolve } from '../sys/openat2.ts';
 import { FileError } from './file-error.ts';
 import { bytesOfText, isDirectory, isLink } from './path-stat.ts';
-import type { MountView, RootView } from './view.ts';
+import { type MountView, ownerOutside, type RootView } from './view.ts';
 
 const O_PATH = 0o10000000;
 const O_NOFOLLOW = 0o400000;
@@ -54,10 +54,12 @@ export class Walk implements Disposable {
   readonly calls = new DirectoryCalls();
   readonly inodes = new InodeCalls();
   readonly root: Place;
+  readonly #owners: RootView['owners'];
   /** By the directory that they are in, and the name in it: by what the directory is, so that moving it hides none. */
   readonly #mounts = new Map<string, Map<string, Mounted>>();
 
-  constructor({ root, mounts }: RootView) {
+  constructor({ root, mounts, owners }: RootView) {
+    this.#owners = owners;
     this.root = { fd: root, stat: statOf(root), mount: undefined, isMountPoint: false, close: () => {} };
     try {
       for (const mount of mounts) this.#mount(mount);
@@ -102,6 +104,11 @@ export class Walk implements Disposable {
     const names = namesIn(directory.fd);
     const mounted = this.#mounts.get(keyOf(directory));
     return mounted ? sorted(new Set([...names, ...mounted.keys()])) : names;
+  }
+
+  /** By what maps the owners of files there are those of the container. */
+  ownersAt({ mount }: Pick<Place, 'mount'>): RootView['owners'] {
+    return mount ? mount.owners : this.#owners;
   }
 
   readlink(place: Place): string {
@@ -208,6 +215,8 @@ export class Walk implements Disposable {
     const make = (directory: Place, missing: string) => {
       this.calls.mkdir(directory.fd, missing, 0o755);
       const made = this.child(directory, missing);
+      const { uid, gid } = ownerOutside(this.ownersAt(directory), { uid: 0, gid: 0 });
+      if (made && uid !== 0) this.inodes.chown(made.fd, uid, gid);
       // The umask is the engine's.
       if (made && isDirectory(made.stat)) this.inodes.chmod(made.fd, 0o755);
       made?.close();

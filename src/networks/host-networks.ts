@@ -229,7 +229,8 @@ export class HostNetworks implements Networks {
     return this.#queue.run(containerId, () => this.#open(containerId, request));
   }
 
-  async #open(containerId: string, { joins, ports, sysctls: asked = {}, dns = [] }: OpenRequest): Promise<Opened> {
+  async #open(containerId: string, request: OpenRequest): Promise<Opened> {
+    const { joins, ports, sysctls: asked = {}, dns = [], namespace } = request;
     if (this.#joined.has(containerId))
       throw new EngineError('conflict', `container ${containerId.slice(0, 12)} has a network already`);
     const networks = joins.map(({ network }) => this.#directory.joinable(network));
@@ -238,7 +239,7 @@ export class HostNetworks implements Networks {
     for (const [at, one] of joins.entries()) checkJoin(networks[at]!, one);
     if (joins.length === 0) {
       const path = join(this.#namespaces, containerId);
-      await this.#kernel.call('create', { path, wirings: [], routes: routesOf([]), sysctls });
+      await this.#kernel.call('create', { path, wirings: [], routes: routesOf([]), sysctls, namespace });
       this.#joined.set(containerId, { path, endpoints: [], dns });
       return { sandbox: { path }, endpoints: [] };
     }
@@ -251,8 +252,8 @@ export class HostNetworks implements Networks {
     const [first] = joins;
     const { path, endpoints, make } =
       networks.length === 1 && networks[0] === this.#default && first && first.interface === undefined
-        ? this.#takePlace(containerId, first, undo)
-        : this.#planPlace(containerId, networks, joins, undo);
+        ? this.#takePlace(containerId, { ...first, namespace }, undo)
+        : this.#planPlace(containerId, networks, { joins, namespace }, undo);
     const publisher = publisherOf(endpoints);
     // Beside each other: the ports are the helper's work, the namespace the worker's.
     const [made, published] = await Promise.allSettled([
@@ -282,8 +283,12 @@ export class HostNetworks implements Networks {
   }
 
   /** The default bridge alone, which most containers have: made ahead. */
-  #takePlace(containerId: string, { mac, names, priority }: JoinRequest, undo: AsyncDisposableStack) {
-    const { place, make } = this.#places.take(mac === undefined ? undefined : parseMac(mac));
+  #takePlace(
+    containerId: string,
+    { mac, names, priority, namespace }: JoinRequest & Pick<OpenRequest, 'namespace'>,
+    undo: AsyncDisposableStack,
+  ) {
+    const { place, make } = this.#places.take({ mac: mac === undefined ? undefined : parseMac(mac), namespace });
     undo.defer(() => this.#places.drop(place));
     const endpoint = { ...this.#endpointOf(containerId, place), names: names ?? [], priority: priority ?? 0 };
     return { path: place.path, endpoints: [endpoint], make };
@@ -292,7 +297,7 @@ export class HostNetworks implements Networks {
   #planPlace(
     containerId: string,
     networks: readonly EndpointNetwork[],
-    joins: readonly JoinRequest[],
+    { joins, namespace }: Pick<OpenRequest, 'joins' | 'namespace'>,
     undo: AsyncDisposableStack,
   ) {
     const endpoints: Endpoint[] = [];
@@ -304,7 +309,7 @@ export class HostNetworks implements Networks {
     const path = this.#places.pathOf(endpoints[0]!.id);
     const make = async (sysctls: Readonly<Record<string, string>>) => {
       const wirings = endpoints.map((endpoint, at) => wiringOf(networks[at]!, endpoint));
-      await this.#kernel.call('create', { path, wirings, routes: routesOf(endpoints), sysctls });
+      await this.#kernel.call('create', { path, wirings, routes: routesOf(endpoints), sysctls, namespace });
       undo.defer(() => this.#kernel.call('drop', { path, standing: standingOf(endpoints) }));
     };
     return { path, endpoints, make };

@@ -44,6 +44,8 @@ export interface OpenRequest {
   readonly sysctls?: Readonly<Record<string, string>>;
   /** Name servers that it asked for; none are the host's. */
   readonly dns?: readonly string[];
+  /** A namespace that is there, by the path of a file of it, to be used instead of a new one: it is another user namespace's. */
+  readonly namespace?: string | undefined;
 }
 
 /** A container's place in a network. A plain record: it is stored with the container and given back to `recover`. */

@@ -56,11 +56,18 @@ export class Places {
   }
 
   /** One that is there already, or the records of a new one; `make` makes it either way what it must be. */
-  take(mac: string | undefined): { readonly place: Place; readonly make: (sysctls: Sysctls) => Promise<void> } {
-    const ready = mac === undefined ? this.#ready.shift() : undefined;
+  take({
+    mac,
+    namespace,
+  }: {
+    readonly mac: string | undefined;
+    /** As of OpenRequest: none that is there already. */
+    readonly namespace: string | undefined;
+  }): { readonly place: Place; readonly make: (sysctls: Sysctls) => Promise<void> } {
+    const ready = mac === undefined && namespace === undefined ? this.#ready.shift() : undefined;
     if (ready) return { place: ready, make: (sysctls) => this.#adjust(ready, sysctls) };
     const place = this.#plan(mac);
-    return { place, make: (sysctls) => this.#make(place, sysctls) };
+    return { place, make: (sysctls) => this.#make(place, sysctls, namespace) };
   }
 
   async drop({ path, address }: Place): Promise<void> {
@@ -98,12 +105,12 @@ export class Places {
     return { id, path: this.pathOf(id), address, mac: mac ?? macOf(address) };
   }
 
-  async #make({ id, path, address, mac }: Place, sysctls: Sysctls): Promise<void> {
+  async #make({ id, path, address, mac }: Place, sysctls: Sysctls, namespace?: string): Promise<void> {
     const { bridge, kernel } = this.#deps;
     const { prefixLength, gateway } = bridge.ipv4!;
     const eth0 = { bridge, veth: vethOf(id), interface: 'eth0', mac, ipv4: { address, prefixLength }, ipv6: undefined };
     const routes = { ipv4: { interface: 'eth0', gateway }, ipv6: undefined };
-    await kernel.call('create', { path, wirings: [eth0], routes, sysctls });
+    await kernel.call('create', { path, wirings: [eth0], routes, sysctls, namespace });
   }
 
   async #adjust({ path }: Place, sysctls: Sysctls): Promise<void> {

@@ -50,6 +50,8 @@ export interface SandboxRequest {
   readonly wirings: readonly Wiring[];
   readonly routes: DefaultRoutes;
   readonly sysctls: Readonly<Record<string, string>>;
+  /** A file of the namespace, where it is made already and only to be pinned and wired. */
+  readonly namespace?: string | undefined;
 }
 
 const NETLINK_ROUTE = 0;
@@ -193,19 +195,21 @@ export class Sandboxes implements Disposable {
     setSysctl(setting('ipv4.conf.*.route_localnet'), '1');
   }
 
-  create({ path, wirings, routes, sysctls }: SandboxRequest): void {
+  create({ path, wirings, routes, sysctls, namespace }: SandboxRequest): void {
     const masters = wirings.map((wiring) => this.#lower(wiring));
     // The namespace's file is made first: from then on recovery finds whatever follows.
     writeFileSync(path, '', { flag: 'wx', mode: 0o400 });
     try {
-      this.#namespaces.create(this.#home, () => {
+      const fill = () => {
         this.#namespaces.pin(path);
         using inside = this.#netlink.open(NETLINK_ROUTE);
         inside.request(routeRequests.linkUp(1));
         for (const [at, wiring] of wirings.entries()) this.#wire(inside, wiring, masters[at]!);
         this.#setRoutes(inside, routes, { fresh: true });
         setSysctls(sysctls);
-      });
+      };
+      if (namespace === undefined) this.#namespaces.create(this.#home, fill);
+      else this.#namespaces.enter(this.#home, namespace, fill);
       for (const wiring of wirings) this.#setHostEnd(wiring);
       // Before it is more than the kernel keeps for us.
       this.#hear();
