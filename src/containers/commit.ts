@@ -8,6 +8,7 @@ import { refuseRemoved } from './files.ts';
 import { isRunning } from './record.ts';
 import type { Room } from './room.ts';
 import { pause, unpause } from './stop.ts';
+import { shownOf } from './user-namespaces.ts';
 
 export interface CommitRequest {
   readonly container: string;
@@ -43,7 +44,7 @@ export async function commit(room: Room, jobs: FileJobs, request: CommitRequest)
     );
     if (paused) undo.defer(() => unpause(room, id).catch(() => {}));
   }
-  const snapshot = undo.use(await deps.snapshots.open(id, { label: container.mountLabel }));
+  const snapshot = undo.use(await deps.snapshots.open(id, shownOf(container)));
   const layer = undo.use(jobs.layer({ upper: snapshot.upper, lower: snapshot.lower() }));
   const image = await deps.images.commit({
     base: container.imageManifest,

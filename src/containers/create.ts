@@ -30,6 +30,7 @@ import { type ContainerRecord, createdState, type HeldMount } from './record.ts'
 import type { Garbage } from './remove.ts';
 import { garbageKind, type Room, recordKind } from './room.ts';
 import { now } from './time.ts';
+import { ownersOf, shownOf } from './user-namespaces.ts';
 
 /** Durable when it returns, and the name is this container's: all of it, or nothing. */
 export async function create(
@@ -52,6 +53,9 @@ export async function create(
   using _created = { [Symbol.dispose]: () => void room.creating.delete(id) };
   const merged = mergeConfig(request.config, image.config.config ?? {});
   const { hostConfig, warnings } = checkRequest(room, merged, request.hostConfig);
+  const owners = ownersOf(room, hostConfig);
+  if (owners) room.mapped.set(id, owners);
+  using _mapped = { [Symbol.dispose]: () => void room.mapped.delete(id) };
   const config = { ...merged, Hostname: merged.Hostname || defaultHostname(hostConfig, id) };
   const [path, ...args] = commandOf(config) as [string, ...string[]];
   const log = hostConfig.LogConfig.Type === 'none' ? '' : join(room.directory(id), `${id}-json.log`);
@@ -128,7 +132,7 @@ export async function create(
     appArmorProfile: appArmorProfile(security, hostConfig.Privileged, deps.machine) ?? '',
     mountLabel: labels.mount,
     processLabel: labels.process,
-    own: { mounts, stoppedByUser: false, sandbox: '' },
+    own: { mounts, stoppedByUser: false, sandbox: '', ...(owners && { owners }) },
   };
 
   // Beside each other: a snapshot or a folder without a record is removed at the next start of the engine, and a record
@@ -152,10 +156,16 @@ export async function create(
       .then(() => undo.defer(() => deps.database.write([{ kind: recordKind, key: id, value: undefined }]))),
   ]);
   for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+  if (owners) await checkOwners(room, record);
   store.set(record);
   undo.move();
   room.emit(record, 'create');
   return { id, warnings: [...warnings, ...portsWarning(hostConfig), ...platformWarning(image, platform)] };
+}
+
+/** Before anybody is told that there is such a container: whether the file systems of its layers can. Throws `unsupported`. */
+async function checkOwners({ deps }: Room, record: ContainerRecord): Promise<void> {
+  await using _ = await deps.snapshots.open(record.id, shownOf(record));
 }
 
 const anonymousName = ({ type, anonymous }: PlannedMount) =>

@@ -199,6 +199,9 @@ export class FakeSnapshots implements Snapshotter {
   open = async (): Promise<never> => {
     throw new Error('not in this test');
   };
+  mapOwners = async (): Promise<never> => {
+    throw new Error('not in this test');
+  };
   async remove(key: string): Promise<void> {
     this.prepared.delete(key);
   }

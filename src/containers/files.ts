@@ -10,6 +10,7 @@ import { resolveUser } from '../runtime/spec/user.ts';
 import { openWithOwners } from './idmap.ts';
 import type { ContainerRecord } from './record.ts';
 import { type Room, volumesOf } from './room.ts';
+import { shownOf } from './user-namespaces.ts';
 
 const O_PATH = 0o10000000;
 
@@ -78,15 +79,16 @@ export class RoomFiles implements ContainerFiles {
     const container = this.#room.store.get(name);
     refuseRemoved(this.#room, container, 'export');
     await using undo = new AsyncDisposableStack();
-    const snapshot = undo.use(await this.#room.deps.snapshots.open(container.id, { label: container.mountLabel }));
-    const packed = undo.use(this.#jobs.export({ root: snapshot.root, readOnly: true, mounts: [] }));
+    const snapshot = undo.use(await this.#room.deps.snapshots.open(container.id, shownOf(container)));
+    const { owners } = container.own;
+    const packed = undo.use(this.#jobs.export({ root: snapshot.root, readOnly: true, owners, mounts: [] }));
     this.#room.emit(container, 'export');
     return { pieces: packed.pieces, ...ending(undo.move()) };
   }
 
   async changes(name: string): Promise<readonly Change[]> {
     const container = this.#room.store.get(name);
-    await using snapshot = await this.#room.deps.snapshots.open(container.id, { label: container.mountLabel });
+    await using snapshot = await this.#room.deps.snapshots.open(container.id, shownOf(container));
     return await this.#jobs.changes({ upper: snapshot.upper, lower: snapshot.lower() });
   }
 }
@@ -110,7 +112,7 @@ async function openView(
 ): Promise<{ readonly view: RootView } & AsyncDisposable> {
   const { id, own, hostConfig, files } = container;
   await using undo = new AsyncDisposableStack();
-  const snapshot = undo.use(await room.deps.snapshots.open(id, { label: container.mountLabel }));
+  const snapshot = undo.use(await room.deps.snapshots.open(id, shownOf(container)));
   // What a volume's options mount is there while somebody has the volume: now that is us too.
   const user = `files-${randomUUID()}`;
   for (const name of volumesOf(container)) {
@@ -120,18 +122,30 @@ async function openView(
   const inside = rootOfProcess(room, id, snapshot.root);
   if (inside !== undefined) undo.defer(() => closeSync(inside));
   const mounts: MountView[] = [];
-  const add = (target: string, source: MountView['source'], how: { readOnly: boolean; alone?: boolean }) =>
-    mounts.push({ target, source, readOnly: how.readOnly, alone: how.alone ?? false });
+  const { owners } = own;
+  // A volume's files have the container's IDs on the disk; all else is seen with those of the host.
+  const add = (
+    target: string,
+    source: MountView['source'],
+    how: { readOnly: boolean; alone?: boolean; stored?: boolean },
+  ) =>
+    mounts.push({
+      target,
+      source,
+      readOnly: how.readOnly,
+      alone: how.alone ?? false,
+      owners: how.stored ? undefined : owners,
+    });
   for (const { point, tmpfs, subpath, recursive, image, idmap } of own.mounts) {
     const { Destination: target, Source: at, RW, Type } = point;
-    const how = { readOnly: !RW, alone: Type === 'bind' && !recursive };
+    const how = { readOnly: !RW, alone: Type === 'bind' && !recursive, stored: Type === 'volume' };
     // A tmpfs is nowhere but in the mounts of the container's processes.
     if (image) {
-      const files = undo.use(await room.deps.snapshots.open(image.snapshot, { label: container.mountLabel }));
+      const files = undo.use(await room.deps.snapshots.open(image.snapshot, shownOf(container)));
       add(target, { at: files.root, below: subpath }, how);
     } else if (idmap && statSync(at, { throwIfNoEntry: false })?.isDirectory()) {
       const user = resolveUser(snapshot.root, container.config.User);
-      const mapped = await openWithOwners({ source: at, recursive, user });
+      const mapped = await openWithOwners({ source: at, recursive, user, owners });
       undo.defer(() => closeSync(mapped));
       add(target, { at: mapped, below: subpath }, how);
     } else if (tmpfs === undefined) add(target, { at, below: subpath }, how);
@@ -151,6 +165,7 @@ async function openView(
     view: {
       root: snapshot.root,
       readOnly: hostConfig.ReadonlyRootfs,
+      owners,
       mounts: mounts.toSorted((a, b) => depth(a) - depth(b)),
     },
     [Symbol.asyncDispose]: () => held.disposeAsync(),

@@ -1,7 +1,7 @@
 import { closeSync, readFileSync, statSync } from 'node:fs';
 import { codeOf, EngineError } from '../base/errors.ts';
 import { MountCalls, parseMountInfo } from '../sys/mount.ts';
-import { exchange, userNamespace } from '../sys/user-namespace.ts';
+import { exchange, exchangeWithin, type IdMaps, userNamespace } from '../sys/user-namespace.ts';
 import type { Room } from './room.ts';
 import { newMountPoint } from './subpaths.ts';
 
@@ -11,6 +11,8 @@ interface MappedSource {
   readonly recursive: boolean;
   /** Whom the files belong to in the container. */
   readonly user: { readonly uid: number; readonly gid: number };
+  /** The container's own user namespace. */
+  readonly owners: IdMaps | undefined;
 }
 
 /**
@@ -19,10 +21,13 @@ interface MappedSource {
  * everybody else stays who they are. A mount that is attached nowhere, as a descriptor. Throws `unsupported` where the
  * file system cannot.
  */
-export async function openWithOwners({ source, recursive, user }: MappedSource): Promise<number> {
+export async function openWithOwners({ source, recursive, user, owners }: MappedSource): Promise<number> {
   const calls = new MountCalls();
   const { uid, gid } = statSync(source);
-  const namespace = await userNamespace({ uids: exchange(uid, user.uid), gids: exchange(gid, user.gid) });
+  const namespace = await userNamespace({
+    uids: owners ? exchangeWithin(owners.uids, uid, user.uid) : exchange(uid, user.uid),
+    gids: owners ? exchangeWithin(owners.gids, gid, user.gid) : exchange(gid, user.gid),
+  });
   try {
     const mount = calls.cloneDetached(source, { recursive });
     try {

@@ -4,6 +4,7 @@ import { codeOf } from '../base/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { ContainerRecord, HeldMount } from './record.ts';
 import type { Room } from './room.ts';
+import { shownOf } from './user-namespaces.ts';
 
 /**
  * The image that a container has at a target (Engine API 1.48, mounts of type `image`). Its layers are held by a snapshot
@@ -32,11 +33,12 @@ export function imagesOf({ own }: Pick<ContainerRecord, 'own'>): readonly Mounte
   return own.mounts.flatMap(({ image }: HeldMount) => (image ? [image] : []));
 }
 
-export async function mountImages(room: Room, { id, own, mountLabel }: ContainerRecord): Promise<void> {
+export async function mountImages(room: Room, container: ContainerRecord): Promise<void> {
+  const { id, own } = container;
   for (const { snapshot } of imagesOf({ own })) {
     const target = imageMountPoint(room, id, snapshot);
     mkdirSync(target, { recursive: true, mode: 0o700 });
-    await room.deps.snapshots.mount(snapshot, target, { label: mountLabel });
+    await room.deps.snapshots.mount(snapshot, target, shownOf(container));
   }
 }
 

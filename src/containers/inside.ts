@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, openSync } from 'node:fs';
+import { closeSync, constants, fstatSync, lchownSync, openSync } from 'node:fs';
 import { posix } from 'node:path';
 import { codeOf, EngineError } from '../base/errors.ts';
 import { makeDirectory } from '../base/make-directories.ts';
@@ -7,10 +7,14 @@ import { openat2, resolve } from '../sys/openat2.ts';
 const how = { flags: constants.O_DIRECTORY, resolve: resolve.inRoot | resolve.noMagicLinks };
 
 /**
- * Makes a directory and its parents below a root that strangers filled. Links are followed as the container sees them,
+ * Makes a directory and its parents, the owner's, below a root that strangers filled. Links are followed as the container sees them,
  * never out of the root: each step is made through the descriptor of the one before (S01).
  */
-export function makeDirectoryInside(root: string, path: string): void {
+export function makeDirectoryInside(
+  root: string,
+  path: string,
+  owner: { readonly uid: number; readonly gid: number } = { uid: 0, gid: 0 },
+): void {
   const directory = openSync(root, constants.O_DIRECTORY);
   try {
     let made = '';
@@ -24,6 +28,7 @@ export function makeDirectoryInside(root: string, path: string): void {
       const parent = openat2(directory, posix.dirname(made), how);
       try {
         makeDirectory(`/proc/self/fd/${parent}/${part}`, 0o755);
+        if (owner.uid !== 0) lchownSync(`/proc/self/fd/${parent}/${part}`, owner.uid, owner.gid);
       } catch (error) {
         // There, and yet not to be opened as a directory: a file, or a link to nowhere.
         if (codeOf(error) === 'EEXIST') throw new EngineError('invalid', `Cannot mkdir: ${made} is not a directory`);

@@ -1,3 +1,4 @@
+import type { IdMaps } from '../sys/user-namespace.ts';
 import type { Container, MountPoint, State } from './containers.ts';
 import type { MountedImage } from './image-mounts.ts';
 import { never } from './time.ts';
@@ -14,6 +15,8 @@ export interface ContainerRecord extends Container {
     readonly pausedForCommit?: boolean;
     /** The path of the network namespace that was opened for it at its last start; '' none. */
     readonly sandbox: string;
+    /** Its user namespace; undefined is the host's. As it was when the container was made, whatever the engine's setting. */
+    readonly owners?: IdMaps | undefined;
   };
 }
 

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { removeDirectory } from '../base/remove-directory.ts';
 import type { Endpoint } from '../networks/networks.ts';
 import type { Task, TaskExit } from '../runtime/runtime.ts';
@@ -20,7 +20,9 @@ import { writeLinks } from './write-network-files.ts';
 export async function recover(room: Room): Promise<void> {
   const { deps } = room;
   mkdirSync(deps.root, { recursive: true, mode: 0o710 });
-  mkdirSync(deps.runDir, { recursive: true, mode: 0o710 });
+  mkdirSync(deps.runDir, { recursive: true, mode: 0o711 });
+  // Who is root in a user namespace passes through it to its own bundle.
+  chmodSync(deps.runDir, 0o711);
   const [records, garbage] = await Promise.all([deps.database.load(recordKind), deps.database.load(garbageKind)]);
   const started = new Set(readdirSync(deps.runDir));
   const adopted = new Map<string, { container: ContainerRecord; task: Task }>();

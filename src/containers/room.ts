@@ -12,6 +12,7 @@ import type { AttachRequest, Runtime, Task } from '../runtime/runtime.ts';
 import type { Machine } from '../runtime/spec/input.ts';
 import type { Snapshotter } from '../snapshots/snapshotter.ts';
 import type { Change, Database } from '../state/database.ts';
+import type { IdMaps } from '../sys/user-namespace.ts';
 import type { Volumes } from '../volumes/volumes.ts';
 import type { AttachPoint } from './attach-point.ts';
 import type { Container, State } from './containers.ts';
@@ -39,6 +40,8 @@ export interface ContainersConfig {
   readonly stopTimeout: number;
   /** What `host-gateway` stands for; undefined is the bridge's gateway. */
   readonly hostGateway: string | undefined;
+  /** The user namespace of containers that do not say; undefined is the host's. */
+  readonly remap?: IdMaps | undefined;
   /** For containers that do not say. */
   readonly defaults?: ContainerDefaults;
   /** Bytes that a container which does not say may write over its image. */
@@ -125,6 +128,8 @@ export class Room {
   readonly pending = new Map<string, Set<PendingAttach>>();
   /** Images and manifests that containers are being made with, by the container's ID: in use before there is a record. */
   readonly creating = new Map<string, readonly Digest[]>();
+  /** User namespaces of containers that are being made, by the container's ID: taken before there is a record. */
+  readonly mapped = new Map<string, IdMaps>();
   /** Being removed: a second remove is told so. */
   readonly removing = new Set<string>();
   /** Waiting for the next try of the restart policy. */

@@ -11,13 +11,23 @@ export function sharedMemory(room: Room, id: string): string {
   return join(room.bundle(id), 'shm');
 }
 
-export function mountSharedMemory(room: Room, id: string, { size, label }: { size: number; label: string }): string {
+export function mountSharedMemory(
+  room: Room,
+  id: string,
+  { size, label, owner }: { size: number; label: string; owner: { readonly uid: number; readonly gid: number } },
+): string {
   const target = sharedMemory(room, id);
   mkdirSync(target);
   const flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
   // A label of SELinux has commas of its own.
   const context = label === '' ? '' : `,context="${label}"`;
-  new MountCalls().mount({ source: 'shm', target, type: 'tmpfs', flags, data: `mode=1777,size=${size}${context}` });
+  new MountCalls().mount({
+    source: 'shm',
+    target,
+    type: 'tmpfs',
+    flags,
+    data: `mode=1777,uid=${owner.uid},gid=${owner.gid},size=${size}${context}`,
+  });
   return target;
 }
 

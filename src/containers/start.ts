@@ -31,6 +31,7 @@ import { relabelMounts } from './relabel.ts';
 import { emitVolumes, type Live, type Room, recordKind, volumesOf } from './room.ts';
 import { mountSharedMemory, sharedMemory } from './shared-memory.ts';
 import { mountSubpath, unmountSubpaths } from './subpaths.ts';
+import { mountForUserNamespace, openUserNamespace, rootOutside, shownOf } from './user-namespaces.ts';
 import { writeLinks, writeNetworkFiles } from './write-network-files.ts';
 
 /** Throws `not-modified` when it runs. All of a start happened, or nothing is left of it but why it failed. */
@@ -99,12 +100,15 @@ async function launch(room: Room, container: ContainerRecord): Promise<Task> {
   // On a tmpfs, so that these calls do not block.
   mkdirSync(rootfs, { recursive: true, mode: 0o700 });
   undo.defer(() => removeBundle(room, id));
+  // The container has a mount of its own as soon as it runs.
+  using _parts = { [Symbol.dispose]: () => unmountSubpaths(room, id) };
 
+  using userNamespace = await openUserNamespace(room, container);
   const [mounted, opened, sources, volumes, images] = await Promise.allSettled([
     deps.snapshots
-      .mount(id, rootfs, { label: container.mountLabel })
+      .mount(id, rootfs, shownOf(container))
       .then(() => undo.defer(() => deps.snapshots.unmount(id, rootfs))),
-    openNetwork(room, container, undo),
+    openNetwork(room, container, { namespace: userNamespace?.network, undo }),
     makeBindSources(container),
     attachVolumes(room, container, undo),
     // What it mounted goes with the bundle.
@@ -126,9 +130,8 @@ async function launch(room: Room, container: ContainerRecord): Promise<Task> {
   writeNetworkFiles(room, joined ?? container);
   await relabelMounts(container);
   const user = resolveUser(rootfs, config.User, hostConfig.GroupAdd ?? []);
-  if (config.WorkingDir !== '' && config.WorkingDir !== '/') makeDirectoryInside(rootfs, config.WorkingDir);
-  // The container has a mount of its own as soon as it runs.
-  using _parts = { [Symbol.dispose]: () => unmountSubpaths(room, id) };
+  if (config.WorkingDir !== '' && config.WorkingDir !== '/')
+    makeDirectoryInside(rootfs, config.WorkingDir, rootOutside(container.own.owners));
   const mounts = await specMounts(room, container, user);
   if (mounts.some((mount) => mount.type === 'bind' && /^r?(shared|slave)$/.test(mount.propagation ?? '')))
     checkPropagation(mounts, readFileSync('/proc/self/mountinfo', 'utf8'));
@@ -152,6 +155,7 @@ async function launch(room: Room, container: ContainerRecord): Promise<Task> {
     rootfs,
     hostname: hostConfig.UTSMode === 'host' && config.Hostname === hostsName() ? '' : hostname,
     namespaces: namespaces(room, container, network.namespace),
+    userNamespace: userNamespace && { path: userNamespace.user, ...container.own.owners! },
     mounts,
     devices: wantsDevices(container) ? await resolveDevices(hostConfig) : noDevices,
     init: hostConfig.Init ? deps.config.init || undefined : undefined,
@@ -200,7 +204,11 @@ interface Opened {
   readonly sandbox: string;
 }
 
-async function openNetwork(room: Room, container: ContainerRecord, undo: AsyncDisposableStack): Promise<Opened> {
+async function openNetwork(
+  room: Room,
+  container: ContainerRecord,
+  { namespace, undo }: { readonly namespace: string | undefined; readonly undo: AsyncDisposableStack },
+): Promise<Opened> {
   const { id, config, hostConfig } = container;
   const mode = hostConfig.NetworkMode;
   if (mode === 'host') return { namespace: 'host', attached: [], sandbox: '' };
@@ -217,7 +225,7 @@ async function openNetwork(room: Room, container: ContainerRecord, undo: AsyncDi
   const joins = names.filter((name) => name !== 'none').map((name) => joinRequest(room, container, name));
   const ports = portRequests(config, hostConfig);
   const { sandbox, endpoints } = await room.deps.networks
-    .open(id, { joins, ports, dns: withDefaults(hostConfig, room.deps.config.defaults).Dns })
+    .open(id, { joins, ports, namespace, dns: withDefaults(hostConfig, room.deps.config.defaults).Dns })
     .catch(explainNetwork);
   undo.defer(() => room.deps.networks.close(id));
   return { namespace: { path: sandbox.path, own: true }, attached: endpoints, sandbox: sandbox.path };
@@ -258,7 +266,7 @@ function runningOther(room: Room, name: string, what: 'PID' | 'IPC'): Live {
 
 function namespaces(
   room: Room,
-  { id, hostConfig, mountLabel }: ContainerRecord,
+  { id, hostConfig, mountLabel, own }: ContainerRecord,
   network: SpecNamespaces['network'],
 ): SpecNamespaces {
   const { PidMode, IpcMode, UTSMode, CgroupnsMode } = hostConfig;
@@ -272,7 +280,14 @@ function namespaces(
     ipc: ipc
       ? { shm: donatedMemory(room, ipc.task.id), path: `/proc/${ipc.task.pid}/ns/ipc` }
       : IpcMode === 'shareable'
-        ? { shm: mountSharedMemory(room, id, { size: hostConfig.ShmSize, label: mountLabel }), path: undefined }
+        ? {
+            shm: mountSharedMemory(room, id, {
+              size: hostConfig.ShmSize,
+              label: mountLabel,
+              owner: rootOutside(own.owners),
+            }),
+            path: undefined,
+          }
         : IpcMode === 'host' || IpcMode === 'none'
           ? IpcMode
           : 'private',
@@ -322,7 +337,7 @@ async function makeBindSources({ own }: ContainerRecord): Promise<void> {
 async function specMounts(room: Room, container: ContainerRecord, user: SpecUser): Promise<readonly ContainerMount[]> {
   const { own, hostConfig, files } = container;
   const mounts: ContainerMount[] = [];
-  for (const mount of own.mounts) mounts.push(await specMount(room, container.id, mount, user));
+  for (const mount of own.mounts) mounts.push(await specMount(room, container, mount, user));
   for (const [target, options] of Object.entries(hostConfig.Tmpfs ?? {}))
     mounts.push({ type: 'tmpfs', target, options: tmpfsOptions(options) });
   const taken = new Set(mounts.map(({ target }) => target));
@@ -342,7 +357,12 @@ async function specMounts(room: Room, container: ContainerRecord, user: SpecUser
   return mounts;
 }
 
-async function specMount(room: Room, id: string, mount: HeldMount, user: SpecUser): Promise<ContainerMount> {
+async function specMount(
+  room: Room,
+  { id, own: { owners } }: ContainerRecord,
+  mount: HeldMount,
+  user: SpecUser,
+): Promise<ContainerMount> {
   const { point, recursive, recursiveReadOnly, subpath, tmpfs, idmap } = mount;
   const target = point.Destination;
   if (tmpfs !== undefined) return { type: 'tmpfs', target, options: tmpfsOptions(tmpfs) };
@@ -352,11 +372,13 @@ async function specMount(room: Room, id: string, mount: HeldMount, user: SpecUse
       'invalid',
       `invalid mount config for type "${point.Type}": bind source path does not exist: ${point.Source}`,
     );
+  const plain = subpath === '' ? point.Source : mountSubpath(room, id, { root: point.Source, path: subpath });
+  const stored = point.Type === 'volume' ? owners : undefined;
   const source = idmap
-    ? await mountWithOwners(room, id, { source: point.Source, recursive, user })
-    : subpath === ''
-      ? point.Source
-      : mountSubpath(room, id, { root: point.Source, path: subpath });
+    ? await mountWithOwners(room, id, { source: point.Source, recursive, user, owners })
+    : owners
+      ? await mountForUserNamespace(room, id, { source: plain, recursive, owners: stored })
+      : plain;
   const isDirectory = subpath === '' ? found.isDirectory() : statSync(source).isDirectory();
   const volume = point.Type === 'volume' ? room.deps.volumes.list().find(({ name }) => name === point.Name) : undefined;
   return {

@@ -42,7 +42,7 @@ export function mountSubpath(
 
 /** Where something is mounted for the runtime to mount from there, until the container runs. */
 export function newMountPoint(room: Room, id: string, isDirectory: boolean): string {
-  mkdirSync(directory(room, id), { recursive: true, mode: 0o700 });
+  mkdirSync(directory(room, id), { recursive: true, mode: 0o711 });
   const target = join(directory(room, id), String(readdirSync(directory(room, id)).length));
   if (isDirectory) mkdirSync(target);
   else writeFileSync(target, '');

@@ -1,4 +1,4 @@
-import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Endpoint } from '../networks/networks.ts';
 import { isPredefined } from './endpoints.ts';
 import { withDefaults } from './engine-defaults.ts';
@@ -14,6 +14,7 @@ import {
 } from './network-files.ts';
 import type { ContainerRecord } from './record.ts';
 import type { Room } from './room.ts';
+import { rootOutside } from './user-namespaces.ts';
 
 type NetworkFiles = Readonly<Record<'hosts' | 'hostname' | 'resolvConf', string | Buffer>>;
 const names = ['hosts', 'hostname', 'resolvConf'] as const;
@@ -21,7 +22,11 @@ const names = ['hosts', 'hostname', 'resolvConf'] as const;
 /** On a tmpfs: three small files, made anew at each start. */
 export function writeNetworkFiles(room: Room, container: ContainerRecord): void {
   const content = render(room, container);
-  for (const name of names) writeForAll(container.files[name], content[name]);
+  const { uid, gid } = rootOutside(container.own.owners);
+  for (const name of names) {
+    writeForAll(container.files[name], content[name]);
+    chownSync(container.files[name], uid, gid);
+  }
 }
 
 /** Its networks have changed while it runs. What the container wrote in these files itself stays. */

@@ -351,6 +351,12 @@ export const settings = {
     text('builtin, unconfined, or a path', /^(builtin|unconfined|\/.*)$/s),
     'the seccomp profile of containers that name none',
   ),
+  usernsRemap: setting(
+    'usernsRemap',
+    '',
+    text('default, USER or USER:GROUP by name or number, or empty', /^([\w.-]+(:[\w.-]+)?)?$/),
+    'whose IDs of /etc/subuid and /etc/subgid containers have in a user namespace, where they do not say --userns host; default makes the user dockremap; empty is none',
+  ),
   logDriver: setting('logDriver', 'json-file', text('the name of a log driver'), 'of containers that name none'),
   logOptions: setting('logOptions', {}, pairs, 'options of logDriver for containers that name no driver'),
   bridgeGateway: setting(

@@ -268,7 +268,7 @@ export const dockerKeys: readonly DockerKey[] = [
   sets('tlsverify', 'flag', 'tlsVerify', to('tlsVerify')),
   always('userland-proxy', 'flag', 'no process for each port; one helper carries what the kernel cannot'),
   no('userland-proxy-path', 'text', 'there is no userland proxy'),
-  no('userns-remap', 'text', 'user namespaces are not made'),
+  sets('userns-remap', 'text', 'usernsRemap', to('usernsRemap')),
 ];
 
 function offIsNot(why: string) {

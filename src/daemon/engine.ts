@@ -32,6 +32,7 @@ import { MachineHealth } from './machine-health.ts';
 import { preparePlaces } from './places.ts';
 import { reloadPlan } from './reload.ts';
 import { HostSystem, mirrorsOf } from './system-facts.ts';
+import { remapOf } from './userns-remap.ts';
 import { versions } from './version.ts';
 
 /**
@@ -46,6 +47,7 @@ export async function openEngine(config: Config, log: Log) {
   // A second engine on this host has a bridge of its own, and so a table of its own.
   const table = config.bridge === 'berth0' ? 'berth' : `berth-${config.bridge}`;
   const platform = hostPlatform();
+  const remap = remapOf(config.usernsRemap);
   const machine = readMachine();
   if (machine.appArmor) {
     // Without it every start says that the profile is missing; images and all else work.
@@ -167,6 +169,7 @@ export async function openEngine(config: Config, log: Log) {
         logKeepRemoved: config.logKeepRemoved,
         stopTimeout: config.stopTimeout,
         hostGateway: config.hostGateway || undefined,
+        remap,
         defaults: containerDefaults(config),
         size: config.containerSize,
       },

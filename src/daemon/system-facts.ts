@@ -90,6 +90,7 @@ export class HostSystem implements SystemInfo {
         ...(machine.appArmor ? ['name=apparmor'] : []),
         ...(machine.seccomp ? ['name=seccomp,profile=builtin'] : []),
         ...(machine.selinux ? ['name=selinux'] : []),
+        ...(config.usernsRemap ? ['name=userns'] : []),
         ...(existsSync('/proc/self/ns/cgroup') ? ['name=cgroupns'] : []),
       ],
       ipv4Forwarding: readText('/proc/sys/net/ipv4/ip_forward') === '1',

@@ -117,7 +117,8 @@ function checkNamespaces(host: HostConfig): void {
     throw invalid(`invalid IPC mode: ${host.IpcMode}`);
   if (!['', 'host'].includes(host.PidMode) && !shared(host.PidMode)) throw invalid(`invalid PID mode: ${host.PidMode}`);
   if (!['', 'host'].includes(host.UTSMode)) throw invalid(`invalid UTS mode: ${host.UTSMode}`);
-  if (!['', 'host'].includes(host.UsernsMode)) throw invalid(`invalid user namespace mode: ${host.UsernsMode}`);
+  // `auto` is Berth's own.
+  if (!['', 'host', 'auto'].includes(host.UsernsMode)) throw invalid(`invalid user namespace mode: ${host.UsernsMode}`);
   if (!['', 'private', 'host'].includes(host.CgroupnsMode))
     throw invalid(`invalid cgroup namespace mode: ${host.CgroupnsMode}`);
 }

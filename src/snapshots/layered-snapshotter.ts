@@ -8,8 +8,9 @@ import type { Log } from '../base/log.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { DiskLimits } from '../quotas/disk-limits.ts';
 import type { MountCalls } from '../sys/mount.ts';
+import type { IdMaps } from '../sys/user-namespace.ts';
 import { LayerStore } from './layer-store.ts';
-import { OwnerNamespaces, withMappedOwners } from './mapped-owners.ts';
+import { cloneWithOwners, OwnerNamespaces, withMappedOwners } from './mapped-owners.ts';
 import type { OverlayMount } from './overlay-mount.ts';
 import { currentMounts, makePrivate, undoPrivate } from './private-root.ts';
 import type {
@@ -231,6 +232,11 @@ export abstract class LayeredSnapshotter implements Snapshotter {
         if (--opened.users === 0) await this.#close(key, opened);
       },
     };
+  }
+
+  async mapOwners(path: string, { recursive, owners }: { recursive: boolean; owners: IdMaps }): Promise<number> {
+    using namespace = await this.#owners.hold(owners);
+    return cloneWithOwners(this.calls, path, { recursive, namespace: namespace.fd });
   }
 
   async remove(key: string): Promise<void> {

@@ -88,12 +88,9 @@ export function withMappedOwners<T>(
         directories.map((directory, i) => {
           const path = join(place, String(i));
           mkdirSync(path);
-          const mount = calls.cloneDetached(directory);
+          const mount = cloneWithOwners(calls, directory, { recursive: false, namespace });
           try {
-            calls.mapOwners(mount, namespace);
             calls.attach(mount, path);
-          } catch (error) {
-            throw explained(error, directory);
           } finally {
             closeSync(mount);
           }
@@ -108,10 +105,26 @@ export function withMappedOwners<T>(
   }
 }
 
-function explained(cause: unknown, directory: string): unknown {
+/** A mount of `path` that is attached nowhere, as a descriptor. Throws `unsupported` where a file system cannot. */
+export function cloneWithOwners(
+  calls: MountCalls,
+  path: string,
+  { recursive, namespace }: { readonly recursive: boolean; readonly namespace: number },
+): number {
+  const mount = calls.cloneDetached(path, { recursive });
+  try {
+    calls.mapOwners(mount, namespace, { recursive });
+    return mount;
+  } catch (error) {
+    closeSync(mount);
+    throw explained(error, path);
+  }
+}
+
+function explained(cause: unknown, path: string): unknown {
   if (!['EINVAL', 'EPERM', 'ENOSYS'].includes(codeOf(cause) ?? '')) return cause;
-  return new EngineError('unsupported', `owners of files in ${directory} cannot be mapped: ${messageOf(cause)}`, {
+  return new EngineError('unsupported', `owners of files in ${path} cannot be mapped: ${messageOf(cause)}`, {
     cause,
-    hint: 'it needs Linux 5.19 and a data root on ext4, xfs, btrfs or (from 6.3 on) tmpfs; or run without a user namespace: --userns host',
+    hint: 'it needs Linux 5.19, and a file system that can: ext4, xfs, btrfs, or tmpfs from 6.3 on; or run the container without a user namespace: --userns host',
   });
 }

@@ -97,6 +97,11 @@ export interface Snapshotter extends AsyncDisposable {
   view(layers: readonly Digest[]): Promise<{ readonly path: string } & AsyncDisposable>;
   /** Throws `not-found`. A snapshot may be mounted, unmounted and removed while it is open. Options as of `mount`. */
   open(key: string, options?: MountOptions): Promise<OpenSnapshot>;
+  /**
+   * Any directory or file, with what is mounted below it when `recursive`, as a mount that is attached nowhere and shows
+   * owners as `MountOptions` say. A descriptor. Throws `unsupported` where a file system cannot.
+   */
+  mapOwners(path: string, how: { readonly recursive: boolean; readonly owners: IdMaps }): Promise<number>;
   remove(key: string): Promise<void>;
   snapshots(): readonly string[];
   usage(key: string): Promise<SnapshotUsage>;

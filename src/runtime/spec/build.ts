@@ -1,6 +1,7 @@
 import { posix } from 'node:path';
 import { EngineError } from '../../base/errors.ts';
 import type { Spec } from '../../oci/runtime-spec.ts';
+import type { IdRange } from '../../sys/user-namespace.ts';
 import { boundingSet, processCapabilities } from './capabilities.ts';
 import { deviceNodes, deviceRules } from './devices.ts';
 import type { SpecInput } from './input.ts';
@@ -47,7 +48,11 @@ export function buildSpec(input: SpecInput): Spec {
     mounts: mountsOf({ ...input, init: namespaces.pid === 'private' ? input.init : undefined }, security),
     ...(Object.keys(annotations).length > 0 && { annotations }),
     linux: {
-      namespaces: namespacesOf(namespaces),
+      namespaces: namespacesOf(namespaces, input.userNamespace?.path),
+      ...(input.userNamespace && {
+        uidMappings: mappings(input.userNamespace.uids),
+        gidMappings: mappings(input.userNamespace.gids),
+      }),
       devices: deviceNodes(input.devices.devices),
       cgroupsPath: cgroupsPath(hostConfig.CgroupParent || input.cgroupParent, input.id),
       resources: {
@@ -63,6 +68,9 @@ export function buildSpec(input: SpecInput): Spec {
     },
   };
 }
+
+const mappings = (ranges: readonly IdRange[]) =>
+  ranges.map(({ inside, outside, count }) => ({ containerID: inside, hostID: outside, size: count }));
 
 /** Below the root of the cgroup tree whatever was asked for: `../../x` must not leave it. */
 const cgroupsPath = (parent: string, id: string) => posix.join(posix.resolve('/', parent), id);

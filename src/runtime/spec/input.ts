@@ -1,4 +1,5 @@
 import type { ContainerConfig, HostConfig } from '../../protocol/container.ts';
+import type { IdMaps } from '../../sys/user-namespace.ts';
 
 /**
  * All that a container's runtime spec is made from. Whatever has to be looked up (users, devices, paths, the machine) is
@@ -22,6 +23,8 @@ export interface SpecInput {
   /** '' with `--uts=host`, unless one was asked for. */
   readonly hostname: string;
   readonly namespaces: SpecNamespaces;
+  /** The file of a user namespace that is made already, and its maps; undefined is the host's. */
+  readonly userNamespace?: (IdMaps & { readonly path: string }) | undefined;
   /** Binds, volumes (a bind of their directory), tmpfs, and files such as /etc/hosts. Any order. */
   readonly mounts: readonly ContainerMount[];
   /** As `resolveDevices` of devices.ts makes it; `noDevices` when none were asked for. */
