@@ -95,7 +95,7 @@ export const createOptions = {
   'cap-add': { value: 'CAPABILITY', many, about: 'a capability more; NET_RAW gives raw sockets back' },
   'cap-drop': { value: 'CAPABILITY', many, about: 'a capability less' },
   'security-opt': { value: 'OPTION', many, about: 'seccomp=FILE, apparmor=PROFILE, no-new-privileges=false ...' },
-  userns: { value: 'MODE', about: 'its user namespace' },
+  userns: { value: 'MODE', about: 'its user namespace: host, or auto for IDs of its own that no other container has' },
   pid: { value: 'host|container:NAME', about: 'whose processes it sees' },
   ipc: { value: 'private|shareable|host|none|container:NAME', about: 'whose shared memory it has' },
   uts: { value: 'host', about: 'whose host name it has' },

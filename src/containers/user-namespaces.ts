@@ -1,4 +1,5 @@
 import { chmodSync, chownSync, closeSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { EngineError } from '../base/errors.ts';
 import type { HostConfig } from '../protocol/container.ts';
 import type { MountOptions } from '../snapshots/snapshotter.ts';
@@ -42,6 +43,7 @@ export function ownersOf(room: Room, hostConfig: HostConfig): IdMaps | undefined
       'add --userns host, or leave out --pid host',
     );
   const [donor, ...donors] = donorsOf(hostConfig).map((name) => room.store.get(name));
+  checkPassable(room.deps.runDir);
   const owners = mode === 'auto' ? (donor?.own.owners ?? freeOwners(room)) : remap!;
   // Who shares a namespace with another must have the one that it belongs to.
   for (const other of donor ? [donor, ...donors] : [])
@@ -51,6 +53,20 @@ export function ownersOf(room: Room, hostConfig: HostConfig): IdMaps | undefined
         other.own.owners ? 'run this one with --userns auto' : 'run this one with --userns host',
       );
   return owners;
+}
+
+/** Root of a container must come through to its bundle, as whoever it is on the host. Throws `unavailable`. */
+function checkPassable(directory: string): void {
+  for (let at = directory; ; at = dirname(at)) {
+    const { mode } = statSync(at);
+    if ((mode & 0o001) === 0)
+      throw new EngineError(
+        'unavailable',
+        `a container in a user namespace cannot reach ${directory}: ${at} lets nobody else through`,
+        { hint: `chmod o+x ${at}, or another runDir` },
+      );
+    if (at === '/') return;
+  }
 }
 
 /** How its files are shown, in its own IDs. */

@@ -4,7 +4,17 @@
  * each other or the machine.
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+} from 'node:fs';
 import { request } from 'node:http';
 import { freemem, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -305,6 +315,8 @@ export async function startBerth({
   name = 'berth',
 } = {}): Promise<TestEngine> {
   const dir = mkdtempSync(join(tmpdir(), 'berth-engine-'));
+  // As /run is: root of a user namespace comes through it to the files of its container.
+  chmodSync(dir, 0o711);
   const netns = makeNetns();
   const command = [
     ...under,
