@@ -5,6 +5,7 @@ import {
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   renameSync,
@@ -172,4 +173,38 @@ test('the directory of a volume that held nothing is made again after a loss of 
     again.list().map(({ name }) => name),
     ['new', 'used'],
   );
+});
+
+const old = { name: 'old', created: '2020-01-02T03:04:05Z', labels: { a: 'b' }, options: {}, anonymous: false };
+const { signal } = new AbortController();
+
+test('an adopted volume is a copy with all that it was, once, and is never filled', async () => {
+  const { volumes, open, root } = await fresh();
+  const from = image();
+  const seen: string[] = [];
+  await volumes.adopt(old, from, { signal, copied: async (path) => void seen.push(...readdirSync(path).sort()) });
+  assert.deepEqual(seen, ['file', 'link', 'sub']);
+  const volume = (await open()).get('old');
+  assert.deepEqual([volume.created, volume.labels], [old.created, old.labels]);
+  assert.equal(statSync(join(volume.mountpoint, 'file')).mode & 0o7777, 0o4755);
+  assert.equal(statSync(join(volume.mountpoint, 'file')).nlink, 2);
+  assert.equal(statSync(volume.mountpoint).mtimeMs, 4000);
+  assert.deepEqual(readdirSync(join(root, 'old')), ['_data']);
+  await assert.rejects(volumes.adopt(old, from, { signal }), { kind: 'conflict' });
+});
+
+test('an adoption that was cut before its record is gone at the next start; one that fails leaves nothing', async () => {
+  const { volumes, open, root, database } = await fresh();
+  mkdirSync(join(root, '.adopting-half', '_data'), { recursive: true });
+  mkdirSync(join(root, 'moved', '_data'), { recursive: true });
+  writeFileSync(join(root, 'moved', '_adopting'), '');
+  writeFileSync(join(root, 'moved', '_data', 'file'), '');
+  await open();
+  assert.deepEqual(readdirSync(root), []);
+  database.onWrite = () => {
+    throw Object.assign(new Error('full'), { code: 'ENOSPC' });
+  };
+  await assert.rejects(volumes.adopt(old, image(), { signal }), { kind: 'unavailable' });
+  await assert.rejects(volumes.adopt(old, image(), { signal: AbortSignal.abort() }), { kind: 'canceled' });
+  assert.deepEqual(readdirSync(root), []);
 });

@@ -1,5 +1,19 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, chown, lstat, mkdir, open, readdir, rename, rm, rmdir, stat, utimes } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  unlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { KeyedQueue } from '../base/async.ts';
 import { DiskUsage } from '../base/disk-usage.ts';
@@ -12,7 +26,7 @@ import { copyTree, syncFileSystem } from './copy-tree.ts';
 import { checkDriverOptions, isMounted, sizeOf } from './mount-options.ts';
 import { treeSize } from './tree-size.ts';
 import { VolumeMounts } from './volume-mounts.ts';
-import type { Volume, Volumes, VolumeUsers } from './volumes.ts';
+import type { AdoptOptions, Volume, Volumes, VolumeUsers } from './volumes.ts';
 
 export interface LocalVolumesDeps {
   /** Absolute; each volume is a folder in it. */
@@ -29,6 +43,8 @@ interface VolumeRecord extends Volume {
 }
 
 const kind = 'volume';
+/** In the folder of a volume that is adopted, until its record is written. */
+const adoptingMark = '_adopting';
 const anonymousLabel = 'com.docker.volume.anonymous';
 
 /** Of a folder that gets its limit before anybody knows of the volume. */
@@ -175,6 +191,47 @@ export class LocalVolumes implements Volumes, AsyncDisposable {
     await syncFolder(home);
     await syncFolder(dirname(home));
     if (limits.hasImage(home)) await limits.mount(home, join(home, '_data'));
+  }
+
+  adopt(wanted: Omit<Volume, 'driver' | 'mountpoint'>, from: string | undefined, options: AdoptOptions) {
+    const { name } = wanted;
+    checkName(name);
+    checkDriverOptions(name, wanted.options);
+    return this.#queue.run(name, async (): Promise<Volume> => {
+      const { root, database, events } = this.#deps;
+      const place = join(root, name);
+      if (this.#volumes.has(name) || (await exists(place)))
+        throw new EngineError('conflict', `a volume ${name} is here already`, { hint: `berth volume inspect ${name}` });
+      const staged = join(root, `.adopting-${name}`);
+      const data = join(staged, '_data');
+      await using undo = new AsyncDisposableStack();
+      undo.defer(() => rm(staged, { recursive: true, force: true }));
+      try {
+        await rm(staged, { recursive: true, force: true });
+        await mkdir(staged, { mode: 0o701 });
+        await mkdir(data, { mode: 0o755 });
+        await chmod(data, 0o755);
+        // An engine that finds it without a record removes what is in this folder, which it would keep otherwise.
+        await writeFile(join(staged, adoptingMark), '');
+        if (from !== undefined) await copyTree(from, data, { exact: true, ...options });
+        await options.copied?.(data);
+        await syncFileSystem(staged);
+        undo.defer(() => rm(place, { recursive: true, force: true }));
+        await rename(staged, place);
+        await syncFileSystem(place);
+        const mountpoint = join(place, '_data');
+        const fill = isMounted(wanted.options) ? 'never' : 'done';
+        const volume: VolumeRecord = Object.freeze({ ...wanted, driver: 'local', mountpoint, fill });
+        await database.write([{ kind, key: name, value: volume }]);
+        undo.move();
+        this.#volumes.set(name, volume);
+        await unlink(join(place, adoptingMark)).catch(() => {});
+        events.emit({ type: 'volume', action: 'create', actor: { id: name, attributes: { driver: 'local' } } });
+        return volume;
+      } catch (error) {
+        throw diskError(`adopt volume ${name}`, error);
+      }
+    });
   }
 
   remove(name: string, { force }: { readonly force: boolean }): Promise<void> {
@@ -338,8 +395,15 @@ export class LocalVolumes implements Volumes, AsyncDisposable {
         else await this.#removeTree(join(root, entry));
         continue;
       }
+      if (entry.startsWith('.adopting-')) {
+        await rm(join(root, entry), { recursive: true, force: true });
+        continue;
+      }
       if (!entry.startsWith('.removed-')) {
-        if (!this.#volumes.has(entry)) await removeIfEmpty(join(root, entry));
+        const mark = join(root, entry, adoptingMark);
+        if (this.#volumes.has(entry)) await rm(mark, { force: true });
+        else if (await exists(mark)) await rm(join(root, entry), { recursive: true, force: true });
+        else await removeIfEmpty(join(root, entry));
         continue;
       }
       const name = entry.slice('.removed-'.length);

@@ -25,6 +25,15 @@ export interface Volumes {
     /** Nobody chose the name, although it is given: who makes the volume wrote down before that it will be there. */
     readonly anonymous?: boolean;
   }): Promise<Volume>;
+  /**
+   * A volume that another engine had, with a copy of its data, or none where its options say what is mounted. Durable, and
+   * whole or not there. Throws `conflict` when there is one of its name, `canceled` when it was given up.
+   */
+  adopt(
+    volume: Omit<Volume, 'driver' | 'mountpoint'>,
+    from: string | undefined,
+    options: AdoptOptions,
+  ): Promise<Volume>;
   /** Bytes that its data takes on the disk: counted each time. */
   usage(name: string): Promise<number>;
   /** Deletes the data at once. Whether it is in use is asked of `users`. */
@@ -45,6 +54,14 @@ export interface Volumes {
    * whenever it is empty.
    */
   fill(name: string, from: string): Promise<void>;
+}
+
+export interface AdoptOptions {
+  readonly signal: AbortSignal;
+  /** Bytes copied so far. */
+  readonly progress?: (bytes: number) => void;
+  /** The copy is whole, at this path, and nobody sees it yet. */
+  readonly copied?: (path: string) => Promise<void>;
 }
 
 /** Who uses a volume. `containers/` implements it, `daemon/` hands it over. */
