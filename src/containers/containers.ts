@@ -6,6 +6,7 @@ import type { UpdateRequest } from '../protocol/update-request.ts';
 import type { AttachStream, TerminalSize } from '../runtime/runtime.ts';
 import type { AttachedClient } from './attach-point.ts';
 import type { CommitRequest } from './commit.ts';
+import type { KeptContainer } from './create.ts';
 import type { ContainerFiles } from './files.ts';
 import type { Pruned } from './prune.ts';
 import type { RemovedContainer } from './removed-logs.ts';
@@ -178,6 +179,13 @@ export interface Containers {
     request: CreateRequest,
     platform: Platform | undefined,
   ): Promise<{ readonly id: string; readonly warnings: readonly string[] }>;
+  /**
+   * A container that another engine made, durable when it returns: all of it, or nothing. It does not run, and no restart
+   * policy starts it before somebody does.
+   */
+  adopt(name: string, request: CreateRequest, kept: KeptContainer): Promise<Container>;
+  /** It was adopted, and nobody has started it here yet. */
+  isWaiting(name: string): boolean;
   /** Throws `not-modified` when it runs. */
   start(name: string, options?: { readonly detachKeys?: string }): Promise<void>;
   /** Seconds; undefined the container's own, negative for ever. Throws `not-modified` when it does not run. */

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { EngineError, messageOf } from '../base/errors.ts';
 import { removeDirectory } from '../base/remove-directory.ts';
 import type { Image } from '../images/images.ts';
+import type { Digest } from '../oci/digest.ts';
 import { formatPlatform, hostPlatform, type Platform, platformScore } from '../oci/platform.ts';
 import type { ContainerConfig, CreateRequest, HostConfig } from '../protocol/container.ts';
 import { parseSignal } from '../protocol/signals.ts';
@@ -26,11 +27,29 @@ import { noVolumeDriver, type PlannedMount, planMounts } from './mount-plan.ts';
 import { checkName, inventName } from './names.ts';
 import { extraHost, mergeResolver, resolvConf } from './network-files.ts';
 import { portRequests } from './ports.ts';
+import type { State } from './containers.ts';
 import { type ContainerRecord, createdState, type HeldMount } from './record.ts';
 import type { Garbage } from './remove.ts';
 import { garbageKind, type Room, recordKind } from './room.ts';
 import { now } from './time.ts';
 import { ownersOf, shownOf } from './user-namespaces.ts';
+
+/** What a container keeps that another engine made: it stays the same one to its clients. */
+export interface KeptContainer {
+  readonly id: string;
+  readonly created: string;
+  /** The image that it was made of, as it is called here. */
+  readonly image: Digest;
+  readonly state: Omit<State, 'pid' | 'health'>;
+  readonly restartCount: number;
+  readonly stoppedByUser: boolean;
+  /** The volume at each place in it, those that nobody named too. All are here. */
+  readonly volumes: Readonly<Record<string, string>>;
+  /** Makes its snapshot, with what it wrote over its layers. Durable when it returns. */
+  prepare(layers: readonly Digest[]): Promise<void>;
+  /** Puts the files of its log into its folder, which is there. */
+  copyLog(directory: string): Promise<void>;
+}
 
 /** Durable when it returns, and the name is this container's: all of it, or nothing. */
 export async function create(
@@ -38,11 +57,13 @@ export async function create(
   asked: string,
   request: CreateRequest,
   platform: Platform | undefined,
+  kept?: KeptContainer,
 ): Promise<{ readonly id: string; readonly warnings: readonly string[] }> {
   const { deps, store } = room;
   const wanted = asked === '' ? '' : checkName(asked);
-  const image = await deps.images.get(request.config.Image, platform);
-  const id = newId();
+  const image = await deps.images.get(kept?.image ?? request.config.Image, platform);
+  const id = kept?.id ?? newId();
+  if (store.byId(id)) throw new EngineError('conflict', `a container ${id.slice(0, 12)} is here already`);
   const imageManifest = {
     mediaType: image.manifest.mediaType,
     digest: image.manifest.digest,
@@ -51,7 +72,8 @@ export async function create(
   await using undo = new AsyncDisposableStack();
   room.creating.set(id, [image.id, image.manifest.digest]);
   using _created = { [Symbol.dispose]: () => void room.creating.delete(id) };
-  const merged = mergeConfig(request.config, image.config.config ?? {});
+  // What the image says was taken into it when it was made.
+  const merged = kept ? request.config : mergeConfig(request.config, image.config.config ?? {});
   const { hostConfig, warnings } = checkRequest(room, merged, request.hostConfig);
   const owners = ownersOf(room, hostConfig);
   if (owners) room.mapped.set(id, owners);
@@ -59,11 +81,12 @@ export async function create(
   const config = { ...merged, Hostname: merged.Hostname || defaultHostname(hostConfig, id) };
   const [path, ...args] = commandOf(config) as [string, ...string[]];
   const log = hostConfig.LogConfig.Type === 'none' ? '' : join(room.directory(id), `${id}-json.log`);
-  const born = now();
+  const born = kept?.created ?? now();
   const described = { id, name: wanted, created: born, image: image.id, path, args, config, hostConfig };
   logAttributes({ ...described, files: { log } });
   const plan = planMounts(config, hostConfig, inheritedMounts(room, hostConfig));
-  for (const mount of plan.planned) checkSource(mount);
+  // A source that has gone since keeps it from starting, not from being here.
+  if (!kept) for (const mount of plan.planned) checkSource(mount);
   const mountedImages = await findImages(room, id, plan.planned);
   checkNetwork(room, config, hostConfig, request);
   const links = linksOf(store, hostConfig);
@@ -82,8 +105,12 @@ export async function create(
     return { ...mount, point, image: { ...mount.image, snapshot } };
   };
   const mounts = plan.inherited.map(ownImage);
-  const planned = plan.planned.map((mount) => ({ ...mount, source: mount.source || anonymousName(mount) }));
-  const anonymous = planned.filter((mount) => mount.type === 'volume' && mount.anonymous).map(({ source }) => source);
+  const planned = plan.planned.map((mount) => {
+    const volume = mount.type === 'volume' ? kept?.volumes[mount.target] : undefined;
+    if (volume !== undefined) return { ...mount, source: volume, noCopy: true };
+    return { ...mount, source: mount.source || anonymousName(mount) };
+  });
+  const anonymous = kept ? [] : planned.filter((mount) => mount.type === 'volume' && mount.anonymous).map(({ source }) => source);
   if (anonymous.length > 0) {
     // Before they are made: a start of the engine removes them when it does not find the container.
     const garbage: Garbage = { id, volumes: anonymous };
@@ -118,8 +145,8 @@ export async function create(
     endpoints: endpointsOf(room, hostConfig.NetworkMode, request.endpoints),
     path,
     args,
-    state: createdState,
-    restartCount: 0,
+    state: kept ? { ...createdState, ...kept.state } : createdState,
+    restartCount: kept?.restartCount ?? 0,
     attached: [],
     mounts: mounts.map(({ point }) => point),
     ...(links.length > 0 && { links }),
@@ -132,8 +159,19 @@ export async function create(
     appArmorProfile: appArmorProfile(security, hostConfig.Privileged, deps.machine) ?? '',
     mountLabel: labels.mount,
     processLabel: labels.process,
-    own: { mounts, stoppedByUser: false, sandbox: '', ...(owners && { owners }) },
+    own: {
+      mounts,
+      stoppedByUser: kept?.stoppedByUser ?? false,
+      sandbox: '',
+      ...(kept && { adopted: true }),
+      ...(owners && { owners }),
+    },
   };
+  if (kept) {
+    await keep(room, record, kept, undo);
+    undo.move();
+    return { id, warnings };
+  }
 
   // Beside each other: a snapshot or a folder without a record is removed at the next start of the engine, and a record
   // without a snapshot was never acknowledged.
@@ -166,6 +204,31 @@ export async function create(
 /** Before anybody is told that there is such a container: whether the file systems of its layers can. Throws `unsupported`. */
 async function checkOwners({ deps }: Room, record: ContainerRecord): Promise<void> {
   await using _ = await deps.snapshots.open(record.id, shownOf(record));
+}
+
+/** One after the other: what a record of a container that ran says must be here before it. */
+async function keep(
+  room: Room,
+  record: ContainerRecord,
+  kept: KeptContainer,
+  undo: AsyncDisposableStack,
+): Promise<void> {
+  const { deps, store } = room;
+  const { id, layers } = record;
+  const directory = room.directory(id);
+  await kept.prepare(layers);
+  undo.defer(() => deps.snapshots.remove(id));
+  for (const image of imagesOf(record)) {
+    await deps.snapshots.prepare(image.snapshot, image.layers);
+    undo.defer(() => deps.snapshots.remove(image.snapshot));
+  }
+  await removeDirectory(directory);
+  await mkdir(directory, { mode: 0o710 });
+  undo.defer(() => removeDirectory(directory));
+  await kept.copyLog(directory);
+  await deps.database.write([{ kind: recordKind, key: id, value: record }]);
+  store.set(record);
+  room.emit(record, 'create');
 }
 
 const anonymousName = ({ type, anonymous }: PlannedMount) =>

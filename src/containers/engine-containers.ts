@@ -20,7 +20,7 @@ import type {
   LogOptions,
   WaitCondition,
 } from './containers.ts';
-import { create } from './create.ts';
+import { create, type KeptContainer } from './create.ts';
 import { Execs } from './exec.ts';
 import { type ContainerFiles, RoomFiles } from './files.ts';
 import { LogUpkeep } from './log-upkeep.ts';
@@ -81,6 +81,15 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
 
   create(name: string, request: CreateRequest, platform: Platform | undefined) {
     return create(this.#room, name, request, platform);
+  }
+
+  async adopt(name: string, request: CreateRequest, kept: KeptContainer): Promise<Container> {
+    const { id } = await create(this.#room, name, request, undefined, kept);
+    return this.#room.store.get(id);
+  }
+
+  isWaiting(name: string): boolean {
+    return this.#room.store.get(name).own.adopted === true;
   }
 
   async start(name: string): Promise<void> {

@@ -13,6 +13,8 @@ export interface ContainerRecord extends Container {
     readonly restartUnhealthy?: boolean;
     /** Paused for a commit: an engine that finds it so after a crash lets it go on. */
     readonly pausedForCommit?: boolean;
+    /** Another engine made it, and it was not started here yet: no restart policy starts it before somebody does. */
+    readonly adopted?: boolean;
     /** The path of the network namespace that was opened for it at its last start; '' none. */
     readonly sandbox: string;
     /** Its user namespace; undefined is the host's. As it was when the container was made, whatever the engine's setting. */

@@ -122,7 +122,7 @@ export async function recover(room: Room): Promise<void> {
   await removeStrangers(room, prepared);
 
   for (const container of room.store.list())
-    if (container.hostConfig.AutoRemove && !room.live.has(container.id) && wasStarted(container))
+    if (container.hostConfig.AutoRemove && !room.live.has(container.id) && !container.own.adopted && wasStarted(container))
       await forget(room, container, { volumes: true, durable: false, patience: 200 });
   restartAsAsked(
     room,
@@ -200,7 +200,7 @@ async function clearBundle(room: Room, id: string): Promise<void> {
  */
 function restartAsAsked(room: Room, ran: ReadonlySet<string>): void {
   for (const { id, hostConfig, own, state } of room.store.list()) {
-    if (room.live.has(id) || state.startedAt === never) continue;
+    if (room.live.has(id) || state.startedAt === never || own.adopted) continue;
     const { Name, MaximumRetryCount } = hostConfig.RestartPolicy;
     const wanted =
       Name === 'always' ||

@@ -57,6 +57,8 @@ export async function startNow(room: Room, container: ContainerRecord): Promise<
   const waiting = room.restarts.get(id);
   if (waiting) clearTimeout(waiting.timer);
   room.restarts.delete(id);
+  // From here its restart policy is obeyed, also when this start fails.
+  if (container.own.adopted) room.update(id, { own: { adopted: false } });
   // What the run before held: the same mount point and the same names.
   await room.cleanup.run(id, async () => {});
   try {
