@@ -36,9 +36,12 @@ export async function observeVolumes(root: ForeignRoot, finds: Finds<ObservedVol
       const data = `volumes/${name}/_data`;
       using folder = root.open(data, { directory: true });
       if (!elsewhere) await usage.add(folder.path);
+      // What Docker shows, which has it nowhere else.
+      using place = root.open(`volumes/${name}`, { directory: true });
+      const created = place.stat.ctime.toISOString();
       // Before Docker 24 nothing but the name told a volume that nobody named.
       const anonymous = anonymousLabel in labels || /^[0-9a-f]{64}$/.test(name);
-      return { name, labels, options, anonymous, data: elsewhere ? '' : data, bytes: usage.bytes };
+      return { name, created, labels, options, anonymous, data: elsewhere ? '' : data, bytes: usage.bytes };
     });
 }
 

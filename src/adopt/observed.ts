@@ -51,6 +51,8 @@ export interface ObservedLayer {
 
 export interface ObservedVolume {
   readonly name: string;
+  /** RFC 3339, as the other engine shows it. */
+  readonly created: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly options: Readonly<Record<string, string>>;
   readonly anonymous: boolean;

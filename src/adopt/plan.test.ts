@@ -17,7 +17,8 @@ const empty: Have = {
   networks: [{ id: 'b'.repeat(64), name: 'bridge', subnets: ['172.17.0.0/16'] }],
   containers: [],
   links: ['lo'],
-  adopted: new Map(),
+  adopted: new Set(),
+  alive: new Map(),
   copiesOfLayers: 1,
   free: 10_000_000,
 };
@@ -68,7 +69,15 @@ const text = (observed: Partial<Observed>, have: Partial<Have> = {}) =>
   planText(plan({ ...nothing, ...observed }, { ...empty, ...have }, all));
 
 test('a plan names what is taken and its size, a layer of two images once', () => {
-  const volume = { name: 'data', labels: {}, options: {}, anonymous: false, data: 'volumes/data/_data', bytes: 3000 };
+  const volume = {
+    name: 'data',
+    created: '',
+    labels: {},
+    options: {},
+    anonymous: false,
+    data: 'volumes/data/_data',
+    bytes: 3000,
+  };
   const nfs = { ...volume, name: 'nfs', options: { type: 'nfs', device: ':/srv', o: 'addr=h' }, data: '', bytes: 0 };
   const web = container(
     'web',
@@ -134,7 +143,7 @@ test('what stands in the way is named, with what to do, and what needs it is lef
   const networks = [
     network('front', '172.17.3.0/24'),
     network('same', '10.2.0.0/24'),
-    network('lan', '10.3.0.0/24', 'macvlan'),
+    network('lan', '10.3.0.0/24', 'overlay'),
     network('left', '10.4.0.0/24'),
   ];
   const endpoints = { EndpointsConfig: { front: {} } };
@@ -147,7 +156,7 @@ test('what stands in the way is named, with what to do, and what needs it is lef
       {
         images,
         networks,
-        volumes: [{ name: 'data', labels: {}, options: {}, anonymous: false, data: 'd', bytes: 1 }],
+        volumes: [{ name: 'data', created: '', labels: {}, options: {}, anonymous: false, data: 'd', bytes: 1 }],
         containers: [side, web, taken, logged, container('orphan', {}, { image: digestOf('gone') })],
         faults: [{ kind: 'images', name: 'bad:1', why: 'its config is damaged', try: 'docker save bad:1' }],
       },
@@ -176,7 +185,7 @@ networks
            try: set another bridgeSubnet in the configuration of the engine
   leave  same    a network of this name is here already
            try: docker network rm same, when nobody needs it
-  leave  lan     it is of the driver macvlan, which Berth does not do yet
+  leave  lan     it is of the driver overlay, which Berth does not do yet
            try: make it anew as a bridge
   leave  left    the bridge br-left that Docker made for it is still there, with the same addresses
            try: ip link delete br-left
@@ -201,6 +210,6 @@ test('a container is not bound to a volume, an image or a network that only has 
   assert.match(text({ containers: [web] }, have), /leave {2}web {2}its volume data is missing/);
   const only = plan({ ...nothing, containers: [web] }, { ...empty, ...have }, new Set(['containers']));
   assert.equal(only.steps[0]?.why, 'its volume data is not taken');
-  const adopted = new Map([['volumes data', { complete: true }]]);
+  const adopted = new Set(['volumes data']);
   assert.match(text({ containers: [web] }, { ...have, adopted }), /take {3}web/);
 });

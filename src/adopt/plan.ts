@@ -1,6 +1,8 @@
 import { overlapping } from '../networks/definition.ts';
+import { isParentKind } from '../networks/parent-spec.ts';
 import type { Digest } from '../oci/digest.ts';
 import { familiarName, parseReference } from '../oci/reference.ts';
+import { checkLogOptions } from '../protocol/log-options.ts';
 import type { Kind, Observed, ObservedContainer, ObservedImage } from './observed.ts';
 
 /** What this engine has, for a plan to stand beside. */
@@ -15,8 +17,10 @@ export interface Have {
   readonly containers: readonly { readonly id: string; readonly name: string }[];
   /** The names of the host's network interfaces. */
   readonly links: readonly string[];
-  /** What an adoption before took, or was about to: `volumes data` and the like, `complete` when it is all here. */
-  readonly adopted: ReadonlyMap<string, { readonly complete: boolean }>;
+  /** What an adoption before took and is still here: `volumes data` and the like. */
+  readonly adopted: ReadonlySet<string>;
+  /** By the IDs of containers, a process that runs in one. */
+  readonly alive: ReadonlyMap<string, number>;
   /** How often the bytes of a layer are on this engine's disk: once as a tar, and once more where it is unpacked. */
   readonly copiesOfLayers: 1 | 2;
   /** Bytes that are free where they go. */
@@ -43,6 +47,7 @@ export interface Step {
 }
 
 export interface Plan {
+  /** The data root of the other engine. */
   readonly from: string;
   readonly steps: readonly Step[];
   readonly bytes: number;
@@ -58,11 +63,10 @@ export function plan(observed: Observed, have: Have, wanted: ReadonlySet<Kind>):
 
   for (const image of observed.images) add('images', stepOfImage(image, have, layers));
   for (const { name, bytes, options } of observed.volumes) {
-    const known = have.adopted.get(keyOf('volumes', name));
     const step = { id: name, name, bytes: 0 };
     const mounted = options['type'] === 'tmpfs' ? undefined : options['device'];
-    if (known?.complete) add('volumes', { ...step, action: 'here' });
-    else if (have.volumes.has(name) && !known)
+    if (have.adopted.has(keyOf('volumes', name))) add('volumes', { ...step, action: 'here' });
+    else if (have.volumes.has(name))
       add('volumes', {
         ...step,
         action: 'leave',
@@ -133,7 +137,7 @@ function stepOfNetwork(
   const step = { id, name, bytes: 0, changes: [] };
   const leave = (why: string, hint: string) => ({ ...step, action: 'leave' as const, why, try: hint });
   if (have.networks.some((network) => network.id === id)) return { ...step, action: 'here' };
-  if (driver !== 'bridge')
+  if (driver !== 'bridge' && !isParentKind(driver))
     return leave(`it is of the driver ${driver}, which Berth does not do yet`, 'make it anew as a bridge');
   if (networks.some((network) => network.name === name))
     return leave('a network of this name is here already', `docker network rm ${name}, when nobody needs it`);
@@ -146,7 +150,7 @@ function stepOfNetwork(
             ? 'set another bridgeSubnet in the configuration of the engine'
             : `docker network rm ${other.name}, when nobody needs it`,
         );
-  if (have.links.includes(link))
+  if (driver === 'bridge' && have.links.includes(link))
     return leave(
       `the bridge ${link} that Docker made for it is still there, with the same addresses`,
       `ip link delete ${link}`,
@@ -173,6 +177,9 @@ function stepOfContainer(container: ObservedContainer, context: ContainerContext
   });
   const { have, names } = context;
   if (have.containers.some((other) => other.id === id)) return { ...step, action: 'here' };
+  const pid = have.alive.get(id);
+  if (pid !== undefined)
+    return leave(`it still runs (pid ${pid}), without its Docker`, 'start Docker once more, and docker stop it');
   if (names.has(name))
     return leave('a container of this name is here already', `docker rename ${name} OTHER, and adopt again`);
   for (const [kind, needed, word] of needs(container)) {
@@ -182,6 +189,7 @@ function stepOfContainer(container: ObservedContainer, context: ContainerContext
   const { LogConfig } = container.request.hostConfig;
   if (LogConfig.Type !== 'json-file' && LogConfig.Type !== 'none')
     step.changes.push(`its log of the driver ${LogConfig.Type} stays behind`);
+  if (loggedHere(LogConfig) !== LogConfig) step.changes.push('it logs with the driver json-file');
   if (container.wasRunning) step.changes.push('it is stopped until somebody starts it');
   return { ...step, bytes, action: 'take' };
 }
@@ -209,7 +217,7 @@ function missingFrom(kind: Kind, needed: string, context: ContainerContext): str
     kind === 'images'
       ? have.images.has(needed as Digest)
       : kind === 'volumes'
-        ? have.adopted.get(keyOf(kind, needed))?.complete === true
+        ? have.adopted.has(keyOf(kind, needed))
         : kind === 'networks'
           ? have.networks.some(({ name }) => name === needed)
           : have.containers.some(({ id, name }) => id === needed || name === needed || id.startsWith(needed));
@@ -219,14 +227,27 @@ function missingFrom(kind: Kind, needed: string, context: ContainerContext): str
   return step || !wanted.has(kind) ? `${shown} is not taken` : `${shown} is missing`;
 }
 
-/** Containers whose volumes, processes or network it shares. */
+/** Containers whose volumes, processes or network it shares, or that it links to. */
 export function donorsOf({ hostConfig }: ObservedContainer['request']): readonly string[] {
-  const { NetworkMode, PidMode, IpcMode, VolumesFrom } = hostConfig;
+  const { NetworkMode, PidMode, IpcMode, VolumesFrom, Links } = hostConfig;
   return [
     ...[NetworkMode, PidMode, IpcMode].flatMap((mode) => (mode.startsWith('container:') ? [mode.slice(10)] : [])),
     ...(VolumesFrom ?? []).map((entry) => entry.split(':')[0]!),
+    ...(Links ?? []).map((entry) => entry.split(':')[0]!.replace(/^\//, '')),
   ];
 }
+
+/** The log driver that it has here: its own, or json-file where that is not done. */
+export function loggedHere(config: LogConfig): LogConfig {
+  try {
+    checkLogOptions(config);
+    return config;
+  } catch {
+    return { Type: 'json-file', Config: {} };
+  }
+}
+
+type LogConfig = ObservedContainer['request']['hostConfig']['LogConfig'];
 
 /** Those that others need first; the oldest of equals. */
 function inOrder(containers: readonly ObservedContainer[]): readonly ObservedContainer[] {

@@ -17,6 +17,7 @@ import { checkHostConfig } from '../runtime/spec/check.ts';
 import { appArmorProfile, parseSecurityOptions } from '../runtime/spec/security.ts';
 import { labelOptions, selinuxLabels } from '../runtime/spec/selinux.ts';
 import { commandOf, mergeConfig } from './config.ts';
+import type { State } from './containers.ts';
 import { checkEndpoints, endpointsOf } from './endpoints.ts';
 import { imageMountPoint, imageSnapshot, imagesOf } from './image-mounts.ts';
 import { withDirectoryInside } from './inside.ts';
@@ -27,7 +28,6 @@ import { noVolumeDriver, type PlannedMount, planMounts } from './mount-plan.ts';
 import { checkName, inventName } from './names.ts';
 import { extraHost, mergeResolver, resolvConf } from './network-files.ts';
 import { portRequests } from './ports.ts';
-import type { State } from './containers.ts';
 import { type ContainerRecord, createdState, type HeldMount } from './record.ts';
 import type { Garbage } from './remove.ts';
 import { garbageKind, type Room, recordKind } from './room.ts';
@@ -110,7 +110,9 @@ export async function create(
     if (volume !== undefined) return { ...mount, source: volume, noCopy: true };
     return { ...mount, source: mount.source || anonymousName(mount) };
   });
-  const anonymous = kept ? [] : planned.filter((mount) => mount.type === 'volume' && mount.anonymous).map(({ source }) => source);
+  const anonymous = kept
+    ? []
+    : planned.filter((mount) => mount.type === 'volume' && mount.anonymous).map(({ source }) => source);
   if (anonymous.length > 0) {
     // Before they are made: a start of the engine removes them when it does not find the container.
     const garbage: Garbage = { id, volumes: anonymous };

@@ -122,7 +122,12 @@ export async function recover(room: Room): Promise<void> {
   await removeStrangers(room, prepared);
 
   for (const container of room.store.list())
-    if (container.hostConfig.AutoRemove && !room.live.has(container.id) && !container.own.adopted && wasStarted(container))
+    if (
+      container.hostConfig.AutoRemove &&
+      !room.live.has(container.id) &&
+      !container.own.adopted &&
+      wasStarted(container)
+    )
       await forget(room, container, { volumes: true, durable: false, patience: 200 });
   restartAsAsked(
     room,

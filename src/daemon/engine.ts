@@ -178,7 +178,9 @@ export async function openEngine(config: Config, log: Log) {
   users.of = (image) => containers.usersOf(image as Parameters<typeof containers.usersOf>[0]);
   volumes.askUsers(containers.volumeUsers);
 
-  const adoption = new Adoption({ root, content, images, snapshots, volumes, networks, containers });
+  const adoption = await Adoption.open({
+    ...{ root, database, content, images, snapshots, volumes, networks, containers, log },
+  });
 
   const health = new MachineHealth({ dataRoot: root, bridge: config.bridge, table, machine, log });
   const system = new HostSystem({
