@@ -75,7 +75,13 @@ export class Adoption {
     const journal = await Journal.open(deps.database);
     const adoption = new Adoption(deps, journal);
     if (journal.run) deps.log.warn('an adoption was cut short', { from: journal.run.from, try: 'berth adopt ls' });
-    for (const entry of journal.list()) if (!entry.complete) await adoption.#settle(entry);
+    for (const entry of journal.list())
+      if (!entry.complete)
+        await adoption
+          .#settle(entry)
+          .catch((error: unknown) =>
+            deps.log.error('what was adopted could not be looked at', { id: entry.id, error }),
+          );
     return adoption;
   }
 

@@ -7,6 +7,7 @@ const images = () => import('./commands/images.ts');
 const volumes = () => import('./commands/volume.ts');
 const networks = () => import('./commands/network.ts');
 const prunes = () => import('./commands/prune.ts');
+const adoptions = () => import('./commands/adopt.ts');
 const system = () => import('./commands/system.ts');
 
 /** What works on containers: `berth stop` and `berth container stop` are one. */
@@ -162,8 +163,15 @@ export const commands: Entries = {
     },
   },
   adopt: {
-    about: 'say what of a Docker engine that is stopped can be taken over',
-    load: async () => (await import('./commands/adopt.ts')).adopt,
+    about: 'take over what a Docker engine that is stopped has',
+    commands: {
+      docker: {
+        about: 'show what of it would be taken, ask, and take it',
+        load: async () => (await adoptions()).docker,
+      },
+      ls: { about: 'list what was adopted', load: async () => (await adoptions()).ls },
+      undo: { about: 'remove what was adopted and not used since', load: async () => (await adoptions()).undo },
+    },
   },
   engine: {
     about: 'run, start, stop, install the engine',
