@@ -1,4 +1,4 @@
-import { EngineError, messageOf } from '../base/errors.ts';
+import { codeOf, EngineError, messageOf } from '../base/errors.ts';
 import type { Containers } from '../containers/containers.ts';
 import type { ContentStore } from '../content/store.ts';
 import type { Images, Progress } from '../images/images.ts';
@@ -66,7 +66,6 @@ export async function apply(deps: ApplyDeps, applying: Applying): Promise<void> 
   };
   const imagesHere = new Map<Digest, Digest>(have.images);
   const failed = new Set<string>();
-  const taken: ObservedContainer[] = [];
   for (const step of plan.steps) {
     if (step.action !== 'take') continue;
     signal.throwIfAborted();
@@ -92,7 +91,6 @@ export async function apply(deps: ApplyDeps, applying: Applying): Promise<void> 
         const image = imagesHere.get(container.image);
         if (!image) throw new EngineError('not-found', `its image ${container.image.slice(0, 19)} is not here`);
         await one.container(step, container, image);
-        taken.push(container);
       }
       tell(report, { kind, id, name, result: 'taken' });
     } catch (error) {
@@ -103,8 +101,11 @@ export async function apply(deps: ApplyDeps, applying: Applying): Promise<void> 
     }
   }
   if (!applying.start) return;
-  for (const { id, name, wasRunning } of taken) {
-    if (!wasRunning) continue;
+  // In the order of the plan: those that others need first. Also those that an adoption took that was cut short.
+  const here = new Set(deps.containers.list().map(({ id }) => id));
+  for (const { kind, id, name } of plan.steps) {
+    const wasRunning = kind === 'containers' && observed.containers.find((one) => one.id === id)?.wasRunning;
+    if (!wasRunning || !here.has(id) || !deps.containers.isWaiting(id)) continue;
     signal.throwIfAborted();
     const about = { kind: 'containers', id, name } as const;
     try {
@@ -125,7 +126,15 @@ const hintOf = (error: unknown) => (error instanceof EngineError && error.hint ?
 
 /** No use in going on: everything else would fail too. */
 function isFull(error: unknown): boolean {
-  return error instanceof EngineError && error.kind === 'unavailable';
+  for (
+    let cause: unknown = error;
+    cause !== undefined && cause !== null;
+    cause = (cause as { cause?: unknown }).cause
+  ) {
+    if (['ENOSPC', 'EDQUOT'].includes(codeOf(cause) ?? '')) return true;
+    if (/no space left|quota exceeded/i.test(messageOf(cause))) return true;
+  }
+  return false;
 }
 
 function needsOf({ image, volumes, request }: ObservedContainer): readonly string[] {

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import { codeOf, EngineError } from '../base/errors.ts';
 import { lockFile } from '../sys/flock.ts';
 import type { ForeignRoot, Opened } from './foreign-root.ts';
@@ -17,6 +18,12 @@ export function holdRoot(root: ForeignRoot): Disposable {
     throw new EngineError('not-found', `no data root of Docker at ${root.path}: it has no containers and images`, {
       hint: 'berth adopt docker --from DIR',
     });
+  if (/^\d+\.\d+$/.test(basename(root.path)))
+    throw new EngineError(
+      'unsupported',
+      `${root.path} is of a Docker with userns-remap: all that is in it has owners that are nobody's here`,
+      { hint: 'start Docker once more without userns-remap, and docker save, berth load' },
+    );
   using held = new DisposableStack();
   for (const path of databases) {
     const file = root.find(path);

@@ -18,7 +18,8 @@ export function planText({ from, steps, bytes, free }: Plan): string {
     taken.length === 0
       ? `Docker at ${from}: nothing to take`
       : `Docker at ${from}: ${taken.join(', ')} to take, ${humanSize(bytes)}; ${humanSize(free)} are free`;
-  return `${[head, ...sections, ...(left > 0 ? ['', `${left} left where ${left === 1 ? 'it is' : 'they are'}`] : [])].join('\n')}\n`;
+  const short = bytes > free ? ['that is not enough: nothing will be taken before there is more'] : [];
+  return `${[head, ...short, ...sections, ...(left > 0 ? ['', `${left} left where ${left === 1 ? 'it is' : 'they are'}`] : [])].join('\n')}\n`;
 }
 
 function linesOf({ action, name, bytes, changes, why, try: hint }: Step, width: number): string[] {

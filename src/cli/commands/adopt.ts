@@ -38,7 +38,9 @@ export const docker: Command = {
       const dry = parsed.flag('plan');
       if (json && dry) printJson(plan);
       if (!json) process.stdout.write(plain(planText(plan)));
-      if (dry || plan.steps.every(({ action }) => action !== 'take')) return 0;
+      const nothing = plan.steps.every(({ action }) => action !== 'take');
+      // An adoption that was cut short may have left some to be started.
+      if (dry || (nothing && !parsed.flag('start'))) return 0;
       if (!(await agreed(parsed, 'Take all of this? [y/N] ', 'berth adopt docker --plan, or berth adopt docker --yes')))
         return said('nothing was taken');
       const request = { ...asked, Fingerprint: plan.fingerprint, Start: parsed.flag('start') };
