@@ -30,7 +30,16 @@ function container(name: string, body: object = {}, changes: Partial<ObservedCon
   return {
     ...{ id: digestOf(name).slice('sha256:'.length), name, created: `2026-01-01T00:00:0${name.length}Z`, image },
     request: readCreateRequest({ Image: 'web:1', Cmd: ['x'], ...body }, maxVersion),
-    ...{ volumes: {}, restartCount: 0, stoppedByUser: false, wasRunning: true, upper: 'upper', bytes: 10, logs: [] },
+    ...{
+      logDriver: 'json-file',
+      volumes: {},
+      restartCount: 0,
+      stoppedByUser: false,
+      wasRunning: true,
+      upper: 'upper',
+      bytes: 10,
+      logs: [],
+    },
     state: { started: true, exitCode: 0, error: '', oomKilled: false, startedAt: 'then', finishedAt: 'later' },
     ...changes,
   };

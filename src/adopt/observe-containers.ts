@@ -1,8 +1,9 @@
 import { DiskUsage } from '../base/disk-usage.ts';
 import { EngineError } from '../base/errors.ts';
 import { parseDigest } from '../oci/digest.ts';
-import { type JsonObject, member, object, optional, stringArray, text } from '../oci/validate-json.ts';
+import { type JsonObject, member, object, optional, stringArray, stringMap, text } from '../oci/validate-json.ts';
 import { readCreateRequest } from '../protocol/create-request.ts';
+import { checkLogOptions } from '../protocol/log-options.ts';
 import { maxVersion } from '../protocol/version.ts';
 import { cleanPath } from '../protocol/volume-spec.ts';
 import type { ForeignRoot } from './foreign-root.ts';
@@ -61,11 +62,12 @@ async function observeContainer(
   const exitCode = member(state, 'ExitCode');
   const restarts = member(body, 'RestartCount');
   const stoppedByUser = member(body, 'HasBeenManuallyStopped') === true;
-  const request = requestOf(body, hostConfig, what);
+  const log = logConfigOf(hostConfig, what);
+  const request = requestOf(body, { ...hostConfig, LogConfig: log.here }, what);
   const { Name: policy } = request.hostConfig.RestartPolicy;
   const started = startedAt !== never && !startedAt.startsWith('0001-');
   return {
-    ...{ id, name, upper, request, stoppedByUser },
+    ...{ id, name, upper, request, stoppedByUser, logDriver: log.driver },
     created: optional(body, 'Created', text, what) ?? never,
     image: parseDigest(optional(body, 'Image', text, what) ?? ''),
     volumes: volumesOf(body, what),
@@ -83,6 +85,19 @@ async function observeContainer(
     bytes: usage.bytes,
     logs: logsOf(root, id),
   };
+}
+
+/** The log driver that it had, and what it logs with here: json-file where its own is not done. */
+function logConfigOf(hostConfig: JsonObject, what: string) {
+  const given = object(member(hostConfig, 'LogConfig') ?? {}, what);
+  const Type = optional(given, 'Type', text, what) || 'json-file';
+  const Config = optional(given, 'Config', stringMap, what) ?? {};
+  try {
+    checkLogOptions({ Type, Config });
+    return { driver: Type, here: { Type, Config } };
+  } catch {
+    return { driver: Type, here: { Type: 'json-file', Config: {} } };
+  }
 }
 
 /** What was asked for when it was made, as it would be asked of this engine. */

@@ -73,7 +73,9 @@ export interface ObservedContainer {
   readonly name: string;
   readonly created: string;
   readonly image: Digest;
+  /** With the log driver json-file where its own is not done here. */
   readonly request: CreateRequest;
+  readonly logDriver: string;
   /** The volume at each place in it. */
   readonly volumes: Readonly<Record<string, string>>;
   readonly state: {

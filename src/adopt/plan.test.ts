@@ -54,6 +54,7 @@ function container(name: string, body: object, changes: Partial<ObservedContaine
     image: digestOf('web'),
     request: readCreateRequest({ Image: 'web:1', ...body }, maxVersion),
     volumes: {},
+    logDriver: 'json-file',
     state: { started: true, exitCode: 0, error: '', oomKilled: false, startedAt: '', finishedAt: '' },
     restartCount: 0,
     stoppedByUser: false,
@@ -150,7 +151,7 @@ test('what stands in the way is named, with what to do, and what needs it is lef
   const web = container('web', { HostConfig: { NetworkMode: 'front' }, NetworkingConfig: endpoints });
   const side = container('side', { HostConfig: { NetworkMode: `container:${web.id}` } });
   const taken = container('taken', {});
-  const logged = container('logged', { HostConfig: { LogConfig: { Type: 'local' } } });
+  const logged = container('logged', { HostConfig: { LogConfig: { Type: 'local' } } }, { logDriver: 'local' });
   assert.equal(
     text(
       {
@@ -212,4 +213,23 @@ test('a container is not bound to a volume, an image or a network that only has 
   assert.equal(only.steps[0]?.why, 'its volume data is not taken');
   const adopted = new Set(['volumes data']);
   assert.match(text({ containers: [web] }, { ...have, adopted }), /take {3}web/);
+});
+
+test('a container that still runs is left; a log driver that is not done here is told; who links to another comes after', () => {
+  const journald = container('log', {}, { logDriver: 'journald' });
+  const alive = container('alive', {});
+  const linked = container('ln', { HostConfig: { Links: ['/alive:/ln/a'] } });
+  const steps = plan(
+    { ...nothing, images: [image('web', {})], containers: [linked, journald, alive] },
+    { ...empty, alive: new Map([[alive.id, 7]]) },
+    all,
+  ).steps.filter(({ kind }) => kind === 'containers');
+  assert.deepEqual(
+    steps.map(({ name, action, why, changes }) => [name, action, why ?? changes.join(', ')]),
+    [
+      ['alive', 'leave', 'it still runs (pid 7), without its Docker'],
+      ['ln', 'leave', 'its other container alive is not taken'],
+      ['log', 'take', 'its log of the driver journald stays behind, it logs with the driver json-file here'],
+    ],
+  );
 });

@@ -2,7 +2,6 @@ import { overlapping } from '../networks/definition.ts';
 import { isParentKind } from '../networks/parent-spec.ts';
 import type { Digest } from '../oci/digest.ts';
 import { familiarName, parseReference } from '../oci/reference.ts';
-import { checkLogOptions } from '../protocol/log-options.ts';
 import type { Kind, Observed, ObservedContainer, ObservedImage } from './observed.ts';
 
 /** What this engine has, for a plan to stand beside. */
@@ -186,10 +185,10 @@ function stepOfContainer(container: ObservedContainer, context: ContainerContext
     const missing = missingFrom(kind, needed, context);
     if (missing !== undefined) return leave(`its ${word} ${missing}`);
   }
-  const { LogConfig } = container.request.hostConfig;
-  if (LogConfig.Type !== 'json-file' && LogConfig.Type !== 'none')
-    step.changes.push(`its log of the driver ${LogConfig.Type} stays behind`);
-  if (loggedHere(LogConfig) !== LogConfig) step.changes.push('it logs with the driver json-file');
+  const { logDriver, request } = container;
+  if (logDriver !== 'json-file' && logDriver !== 'none')
+    step.changes.push(`its log of the driver ${logDriver} stays behind`);
+  if (request.hostConfig.LogConfig.Type !== logDriver) step.changes.push('it logs with the driver json-file here');
   if (container.wasRunning) step.changes.push('it is stopped until somebody starts it');
   return { ...step, bytes, action: 'take' };
 }
@@ -236,18 +235,6 @@ export function donorsOf({ hostConfig }: ObservedContainer['request']): readonly
     ...(Links ?? []).map((entry) => entry.split(':')[0]!.replace(/^\//, '')),
   ];
 }
-
-/** The log driver that it has here: its own, or json-file where that is not done. */
-export function loggedHere(config: LogConfig): LogConfig {
-  try {
-    checkLogOptions(config);
-    return config;
-  } catch {
-    return { Type: 'json-file', Config: {} };
-  }
-}
-
-type LogConfig = ObservedContainer['request']['hostConfig']['LogConfig'];
 
 /** Those that others need first; the oldest of equals. */
 function inOrder(containers: readonly ObservedContainer[]): readonly ObservedContainer[] {

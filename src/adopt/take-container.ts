@@ -8,7 +8,6 @@ import { digestOf } from '../oci/digest.ts';
 import type { Snapshotter } from '../snapshots/snapshotter.ts';
 import type { ForeignRoot } from './foreign-root.ts';
 import type { ObservedContainer } from './observed.ts';
-import { loggedHere } from './plan.ts';
 import { takeWritable } from './take-writable.ts';
 import { treePrint } from './tree-print.ts';
 
@@ -35,9 +34,7 @@ export function takeContainer(
 ): Promise<Container> {
   const { id, name, created, upper, logs, request, restartCount, stoppedByUser, volumes } = container;
   const { started, ...state } = container.state;
-  const LogConfig = loggedHere(request.hostConfig.LogConfig);
-  const logged = { ...request, hostConfig: { ...request.hostConfig, LogConfig } };
-  return containers.adopt(name, logged, {
+  return containers.adopt(name, request, {
     ...{ id, created, image, restartCount, stoppedByUser, volumes },
     state: { ...state, status: started ? 'exited' : 'created' },
     prepare: async (layers) => {
@@ -45,7 +42,7 @@ export function takeContainer(
       await copied(await treePrint(snapshots.describe(id)['UpperDir']!));
     },
     copyLog: async (directory) => {
-      if (LogConfig.Type === 'none') return;
+      if (request.hostConfig.LogConfig.Type === 'none') return;
       for (const log of logs) {
         signal.throwIfAborted();
         using from = root.open(log);
