@@ -6,6 +6,7 @@ import { after, test } from 'node:test';
 import { silentLog } from '../base/log.ts';
 import { EventBus } from '../events/event-bus.ts';
 import type { Progress } from '../images/images.ts';
+import { DiskLimits } from '../quotas/disk-limits.ts';
 import { MemoryDatabase } from '../state/memory-database.ts';
 import { LocalVolumes } from '../volumes/local-volumes.ts';
 import { Adoption } from './adoption.ts';
@@ -24,7 +25,13 @@ async function fresh() {
   writeFileSync(join(from, 'volumes/data/_data/file'), 'content');
   const database = new MemoryDatabase();
   const events = new EventBus({ failed: () => {} });
-  const volumes = await LocalVolumes.open({ root: join(folder, 'volumes'), database, events, log: silentLog });
+  const volumes = await LocalVolumes.open({
+    root: join(folder, 'volumes'),
+    database,
+    events,
+    log: silentLog,
+    limits: new DiskLimits(),
+  });
   const list = () => [];
   const open = (root = folder) =>
     Adoption.open({
