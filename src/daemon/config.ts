@@ -3,6 +3,7 @@ import { closest } from '../base/edit-distance.ts';
 import { codeOf, EngineError } from '../base/errors.ts';
 import { readProxy } from '../remotes/proxies.ts';
 import { type DaemonJson, defaultDaemonJson, readDaemonJson, refuseConflicts } from './daemon-json.ts';
+import { longestShutdown } from './machine-shutdown.ts';
 
 /**
  * One setting: where it is read from, what it may be, and what it is when nobody says. The table below is the schema: the
@@ -226,6 +227,25 @@ export const settings = {
     usual: ['NO_PROXY', 'no_proxy'],
   },
   maxDownloads: setting('maxDownloads', 4, whole('a number', 1, 64), 'layers of one pull that are fetched at a time'),
+  maxUploads: setting('maxUploads', 5, whole('a number', 1, 64), 'parts of one image that are pushed at a time'),
+  downloadAttempts: setting(
+    'downloadAttempts',
+    5,
+    whole('a number', 1, 100),
+    'how often a transfer with a registry is tried that brings nothing',
+  ),
+  shutdownTimeout: setting(
+    'shutdownTimeout',
+    longestShutdown,
+    whole('seconds', 1, longestShutdown),
+    'the most that a container may take to stop when the machine goes down, whatever its own timeout says',
+  ),
+  defaultNetworkOptions: setting(
+    'defaultNetworkOptions',
+    {},
+    pairs,
+    'options of networks that are created without them, by driver: bridge:com.docker.network.driver.mtu=1400',
+  ),
   maxLayerSize: setting('maxLayerSize', 20 * 1024 ** 3, bytes, 'the most that one layer may unpack to'),
   bridge: setting('bridge', 'berth0', text('an interface name', /^[\w.-]{1,15}$/), "the default network's bridge"),
   bridgeSubnet: setting(

@@ -120,6 +120,29 @@ test('what dockerd refuses is refused: no JSON with its place, keys that are non
   assert.deepEqual(parseDaemonJson('\uFEFF  \n', at).settings, {});
 });
 
+test('numbers of transfers, options of networks, and the time to stop', () => {
+  const { settings, unheard } = parse({
+    'max-concurrent-downloads': 7,
+    'max-concurrent-uploads': 0,
+    'max-download-attempts': 2,
+    'default-network-opts': { bridge: { 'com.docker.network.driver.mtu': '1400' } },
+    'host-gateway-ip': '10.9.8.7',
+    features: { 'containerd-snapshotter': true },
+    'shutdown-timeout': 20,
+  });
+  assert.deepEqual(settings, {
+    maxDownloads: 7,
+    downloadAttempts: 2,
+    defaultNetworkOptions: { 'bridge:com.docker.network.driver.mtu': '1400' },
+    hostGateway: '10.9.8.7',
+    shutdownTimeout: 20,
+  });
+  assert.deepEqual(unheard, []);
+  assert.throws(() => parse({ 'max-concurrent-uploads': -1 }), /invalid max concurrent uploads: -1/);
+  assert.throws(() => parse({ 'max-download-attempts': 0 }), /invalid max download attempts: 0/);
+  assert.throws(() => parse({ 'default-network-opts': { bridge: 'x' } }), /bridge has no options/);
+});
+
 test('a file that nobody named need not be there', () => {
   assert.equal(readDaemonJson('/nowhere/daemon.json', { required: false }).found, false);
   assert.throws(() => readDaemonJson('/nowhere/daemon.json', { required: true }), /cannot be read: ENOENT/);

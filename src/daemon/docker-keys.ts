@@ -1,6 +1,7 @@
 import { EngineError } from '../base/errors.ts';
 import { formatSubnet, parseSubnet } from '../networks/addresses.ts';
 import { readSize } from '../quotas/size.ts';
+import { longestShutdown } from './machine-shutdown.ts';
 
 /** What becomes of a key: a setting, how Berth always is, or nothing. */
 export type Honoured = 'setting' | 'always' | 'no';
@@ -120,7 +121,15 @@ export const dockerKeys: readonly DockerKey[] = [
   no('default-gateway-v6', 'text', 'the default bridge has no IPv6'),
   no('default-init', 'text', 'init-path names the program'),
   sets('default-ipc-mode', 'text', 'defaultIpcMode', to('defaultIpcMode')),
-  no('default-network-opts', 'object', 'options are those of each network'),
+  sets('default-network-opts', 'object', 'defaultNetworkOptions', (value: Record<string, unknown>, out) => {
+    const options: Record<string, string> = {};
+    for (const [driver, given] of Object.entries(value)) {
+      if (!isObject(given)) throw new EngineError('invalid', `default-network-opts: ${driver} has no options`);
+      for (const [name, text] of Object.entries(given)) options[`${driver}:${name}`] = String(text);
+    }
+    out['defaultNetworkOptions'] = options;
+    return undefined;
+  }),
   sets('default-runtime', 'text', 'defaultRuntime', to('defaultRuntime')),
   sets('default-shm-size', 'size', 'defaultShmSize', (value: unknown, out) => {
     out['defaultShmSize'] = String(value).replace(/[\s]/g, '').replace(/ib?$/i, '');
@@ -149,16 +158,22 @@ export const dockerKeys: readonly DockerKey[] = [
     return undefined;
   }),
   no('experimental', 'flag', 'nothing here is experimental'),
-  no(
-    'features',
-    'object',
-    "the image store is Berth's, with the identities of containerd's; no other feature is a switch",
-  ),
+  always('features', 'object', "the image store is Berth's, with the identities of containerd's", (value) => {
+    const others = Object.keys(value as object).filter((name) => name !== 'containerd-snapshotter');
+    if (others.length > 0) return `${others.join(', ')}: no other feature is a switch`;
+    return (value as Values)['containerd-snapshotter'] === false
+      ? 'images have identities as containerd has them'
+      : undefined;
+  }),
   no('firewall-backend', 'text', "rules are nftables, in a table of Berth's own"),
   sets('fixed-cidr', 'text', 'bridgeRange', to('bridgeRange')),
   no('fixed-cidr-v6', 'text', 'the default bridge has no IPv6'),
   sets('group', 'text', 'group', to('group')),
-  no('host-gateway-ip', 'text', 'host-gateway-ips took its place'),
+  sets('host-gateway-ip', 'text', 'hostGateway', (value: string, out) => {
+    if (value.includes(':')) return 'an address of IPv6';
+    if (value !== '') out['hostGateway'] = value;
+    return undefined;
+  }),
   sets('host-gateway-ips', 'list', 'hostGateway', (value: string[], out) => {
     const four = value.find((address) => !address.includes(':'));
     if (four) out['hostGateway'] = four;
@@ -196,9 +211,9 @@ export const dockerKeys: readonly DockerKey[] = [
     out['logOptions'] = value;
     return undefined;
   }),
-  no('max-concurrent-downloads', 'number', "how many layers are fetched at a time is the engine's choice"),
-  no('max-concurrent-uploads', 'number', "how many layers are sent at a time is the engine's choice"),
-  no('max-download-attempts', 'number', 'a download is given up after five attempts that brought nothing'),
+  sets('max-concurrent-downloads', 'number', 'maxDownloads; 0 is the usual number', atLeast('maxDownloads', 0)),
+  sets('max-concurrent-uploads', 'number', 'maxUploads; 0 is the usual number', atLeast('maxUploads', 0)),
+  sets('max-download-attempts', 'number', 'downloadAttempts', atLeast('downloadAttempts', 1)),
   no('metrics-addr', 'text', 'no metrics are served'),
   sets('mtu', 'number', 'mtu', (value: number, out) => {
     if (value !== 0) out['mtu'] = value;
@@ -240,7 +255,17 @@ export const dockerKeys: readonly DockerKey[] = [
   }),
   sets('seccomp-profile', 'text', 'seccompProfile', to('seccompProfile')),
   always('selinux-enabled', 'flag', 'labels are given where the kernel has SELinux'),
-  no('shutdown-timeout', 'number', 'containers outlive the engine; when the machine goes down, each has its own time'),
+  sets(
+    'shutdown-timeout',
+    'number',
+    'shutdownTimeout, when the machine goes down; else no container is stopped',
+    (value: number, out) => {
+      if (value < 0 || value > longestShutdown)
+        return `it is ${longestShutdown} s: the unit ends the engine after that`;
+      out['shutdownTimeout'] = Math.max(1, value);
+      return undefined;
+    },
+  ),
   always('storage-driver', 'text', "layers are kept in Berth's own way (snapshotter)", (value: string) =>
     ['', 'overlay2', 'overlayfs', 'overlay'].includes(value) ? undefined : "layers are kept in Berth's own way",
   ),
@@ -270,6 +295,19 @@ export const dockerKeys: readonly DockerKey[] = [
   no('userland-proxy-path', 'text', 'there is no userland proxy'),
   sets('userns-remap', 'text', 'usernsRemap', to('usernsRemap')),
 ];
+
+/** A number that dockerd refuses below `least`; of 0 it makes its usual one. */
+function atLeast(setting: string, least: number) {
+  const names: Readonly<Record<string, string>> = {
+    maxDownloads: 'max concurrent downloads',
+    maxUploads: 'max concurrent uploads',
+    downloadAttempts: 'max download attempts',
+  };
+  return (value: number, out: Values): undefined => {
+    if (value < least) throw new EngineError('invalid', `invalid ${names[setting]}: ${value}`);
+    if (value > 0) out[setting] = Math.min(value, setting === 'downloadAttempts' ? 100 : 64);
+  };
+}
 
 function offIsNot(why: string) {
   return (value: boolean) => (value ? undefined : why);

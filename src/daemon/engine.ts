@@ -84,7 +84,7 @@ export async function openEngine(config: Config, log: Log) {
       },
       log,
       userAgent: `berth/${versions.berth}`,
-      timing: { stall: config.registryTimeout * 1000 },
+      timing: { stall: config.registryTimeout * 1000, attempts: config.downloadAttempts },
     }),
   );
   const volumes = opened.use(await LocalVolumes.open({ root: join(root, 'volumes'), database, events, log, limits }));
@@ -105,6 +105,7 @@ export async function openEngine(config: Config, log: Log) {
         masquerade: config.bridgeMasquerade,
         hostIp: config.bridgeHostIp,
         pools: config.defaultAddressPools,
+        options: config.defaultNetworkOptions,
       },
       events,
       log,
@@ -127,7 +128,9 @@ export async function openEngine(config: Config, log: Log) {
   const applier = opened.use(new LayerApplier({ snapshotter: snapshots, limits: { maxBytes: config.maxLayerSize } }));
   // Images are asked for by containers and ask containers who uses them: the one is built first and told later.
   const users = { of: (_: string): readonly ImageUser[] => [] };
+  const transfers = { downloads: config.maxDownloads, uploads: config.maxUploads };
   const images = await ImageStore.open({
+    limits: transfers,
     content,
     snapshots,
     applier,
@@ -234,6 +237,7 @@ export async function openEngine(config: Config, log: Log) {
         throw new EngineError('invalid', `the default runtime ${wanted.defaultRuntime} does not exist`);
       registry.configure({ insecure: wanted.insecureRegistries, mirrors: mirrorsOf(wanted) });
       system.configure(wanted);
+      Object.assign(transfers, { downloads: wanted.maxDownloads, uploads: wanted.maxUploads });
       live = wanted;
       events.emit({ type: 'daemon', action: 'reload', actor: { id, attributes } });
       return { config: wanted, later };

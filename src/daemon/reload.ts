@@ -9,6 +9,8 @@ const reloadable: readonly SettingName[] = [
   'defaultRuntime',
   'insecureRegistries',
   'registryMirrors',
+  'maxDownloads',
+  'maxUploads',
 ];
 
 export interface ReloadPlan {

@@ -10,7 +10,7 @@ import { type Config, type ConfigSources, readSources, settings } from './config
 import { openEngine } from './engine.ts';
 import { idleMemory } from './idle-memory.ts';
 import { listenPlaces, passedSockets } from './listen-places.ts';
-import { isMachineGoingDown, longestShutdown } from './machine-shutdown.ts';
+import { isMachineGoingDown } from './machine-shutdown.ts';
 import { pidFile } from './pid-file.ts';
 import { place } from './places.ts';
 import { lockRoot } from './root-lock.ts';
@@ -73,7 +73,7 @@ export async function runEngine(sources: ConfigSources): Promise<number> {
       if (await isMachineGoingDown()) {
         log.info('engine and containers end with the machine', { signal });
         tell('STOPPING=1', log);
-        await engine.containers.endWithMachine({ longest: longestShutdown });
+        await engine.containers.endWithMachine({ longest: config.shutdownTimeout });
       } else {
         log.info('engine ends; containers run on', { signal });
         tell('STOPPING=1', log);

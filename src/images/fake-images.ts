@@ -269,6 +269,7 @@ export async function fakeEngine({ platform = amd64 } = {}): Promise<FakeEngine>
     ImageStore.open({
       ...{ content, snapshots, applier, registry, database, platform, events: bus, log: silentLog },
       users: { usersOf: (id) => users.get(id) ?? [] },
+      limits: { downloads: 4, uploads: 5 },
     });
   return {
     ...{ images: await reopen(), content, snapshots, applier, registry, database, events, users, root, reopen },

@@ -33,6 +33,7 @@ import type {
   PushOptions,
   Removed,
   SaveOptions,
+  TransferLimits,
 } from './images.ts';
 import { downloading, importImage } from './import.ts';
 import { loadArchive } from './load.ts';
@@ -59,6 +60,7 @@ export interface ImageStoreDeps {
   readonly users: ImageUsers;
   /** What this machine runs. */
   readonly platform: Platform;
+  readonly limits: Readonly<TransferLimits>;
   readonly log: Log;
 }
 
@@ -117,13 +119,14 @@ export class ImageStore implements Images {
   pull(name: string, options: PullOptions): AsyncIterable<Progress> {
     return progressOf(async (report, signal) => {
       using lease = this.#claims.lease();
-      const { registry, content, platform, log } = this.#deps;
+      const { registry, content, platform, log, limits } = this.#deps;
       try {
         await pullImage(name, {
           ...{ registry, content, report, signal, log, options },
           platform: options.platform ?? platform,
           sink: this.#sink(lease),
           arrive: (pulled) => this.#arrivePulled(pulled),
+          downloads: limits.downloads,
         });
       } catch (error) {
         throw await this.#failed(lease, error, signal, `pull of ${name}`);

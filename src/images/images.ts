@@ -16,6 +16,14 @@ export interface Progress {
   readonly aux?: unknown;
 }
 
+/** How much of one image moves at a time. The engine may change it while it runs. */
+export interface TransferLimits {
+  /** Layers of a pull. */
+  downloads: number;
+  /** Blobs of a push. */
+  uploads: number;
+}
+
 /** An image for one platform, ready to be run. */
 export interface Image {
   /** The digest that the name points to: of the index, or of the manifest where there is none. Docker's image Id. */

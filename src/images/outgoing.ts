@@ -9,7 +9,7 @@ import type { Registry } from '../remotes/registry.ts';
 import type { Claims, Lease } from './claims.ts';
 import type { Collector } from './collect.ts';
 import type { ImageGraph, Variant } from './graph.ts';
-import type { Progress, PushOptions, SaveOptions } from './images.ts';
+import type { Progress, PushOptions, SaveOptions, TransferLimits } from './images.ts';
 import { lookUpAll, pushTargets } from './lookup.ts';
 import { partsOf } from './parts.ts';
 import { progressOf } from './progress.ts';
@@ -26,6 +26,7 @@ export interface OutgoingDeps {
   /** What this machine runs. */
   readonly platform: Platform;
   readonly log: Log;
+  readonly limits: Readonly<TransferLimits>;
   readonly records: ImageRecords;
   readonly graphs: ReadonlyMap<Digest, Known>;
   readonly claims: Claims;
@@ -93,12 +94,13 @@ export class Outgoing {
       const targets = pushTargets(this.#deps.records, given, allTags);
       const lease = this.#leaseOf(targets.map(({ id }) => id));
       try {
-        const { registry, content, platform: own } = this.#deps;
+        const { registry, content, platform: own, limits } = this.#deps;
         const roots = targets.map(({ reference, id }) => this.#rootFor(id, familiarName(reference), platform));
         for (const [at, { reference, id }] of targets.entries()) {
           const pushed = await pushImage(reference, roots[at]!, {
             ...{ registry, content, credentials, report, signal, platform: own },
             elsewhere: (digest) => this.#repositoriesWith(digest, reference),
+            uploads: limits.uploads,
           });
           if (pushed.digest === id) await this.#addRepository(id, repositoryOf(reference));
           this.#deps.emit('push', familiarName(reference), familiarRepository(reference), id);

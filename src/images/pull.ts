@@ -27,9 +27,9 @@ export interface PullDeps {
   readonly signal: AbortSignal;
   /** Writes the name, last of all. Tells whether it points to something else than before. */
   readonly arrive: (pulled: Pulled) => Promise<boolean>;
+  /** Layers that are fetched at a time. */
+  readonly downloads: number;
 }
-
-const downloads = 4;
 
 /** `docker pull`: what the name points to now, or every tag of the repository. */
 export async function pullImage(name: string, deps: PullDeps): Promise<void> {
@@ -49,7 +49,7 @@ export async function pullImage(name: string, deps: PullDeps): Promise<void> {
 }
 
 async function pullOne(reference: Reference, deps: PullDeps): Promise<boolean> {
-  const { registry, content, sink, platform, options, report, signal } = deps;
+  const { registry, content, sink, platform, options, report, signal, downloads } = deps;
   const { descriptor, bytes } = await registry.resolve(reference, registryOptions(deps));
   report({ status: `Pulling from ${reference.path}`, id: reference.digest ?? reference.tag! });
   const { credentials } = options;

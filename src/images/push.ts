@@ -21,10 +21,9 @@ export interface PushDeps {
   readonly elsewhere: (digest: Digest) => readonly string[];
   readonly report: Report;
   readonly signal: AbortSignal;
+  /** Blobs that are sent at a time. */
+  readonly uploads: number;
 }
-
-/** Uploads at a time for one image, as in Docker. */
-const uploads = 5;
 
 /** Pushes what is below the root and, last, the root under the reference's tag. Returns what the tag names there now. */
 export async function pushImage(reference: Reference, root: Descriptor, deps: PushDeps): Promise<Descriptor> {
@@ -66,7 +65,7 @@ async function whatGoes(
 }
 
 async function pushBlobs(reference: Reference, parts: ImageParts, deps: PushDeps): Promise<void> {
-  const { registry, content, credentials, elsewhere, report, signal } = deps;
+  const { registry, content, credentials, elsewhere, report, signal, uploads } = deps;
   const layers = new Set(parts.images.flatMap(({ manifest }) => manifest.layers.map(({ digest }) => digest)));
   const stop = new AbortController();
   const both = AbortSignal.any([signal, stop.signal]);

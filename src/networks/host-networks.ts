@@ -52,6 +52,8 @@ export interface NetworksConfig {
   readonly hostIp?: string;
   /** What networks without a subnet take theirs from, `10.10.0.0/16:24`; none is Berth's own choice. */
   readonly pools?: readonly string[];
+  /** `driver:name` and value, for networks that do not say. */
+  readonly options?: Readonly<Record<string, string>>;
   /** Our table in the family inet. */
   readonly table: string;
   /** Namespaces made ahead, once the first container was started. */
@@ -188,6 +190,7 @@ export class HostNetworks implements Networks {
       kernel: this.#kernel,
       events: deps.events,
       table: config.table,
+      options: config.options ?? {},
       settled: (containers) => this.#queue.settled(containers),
     });
     this.#ports = new PublishedPorts({

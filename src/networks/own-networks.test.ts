@@ -53,7 +53,16 @@ async function opened() {
     forwardingEnabled: async () => {},
   });
   const events = { emit: () => {}, history: () => [], listen: () => ({ [Symbol.dispose]() {} }), listeners: 0 };
-  const own = new OwnNetworks({ defined, directory, upkeep, kernel, events, table: 'berth', settled: async () => {} });
+  const own = new OwnNetworks({
+    defined,
+    directory,
+    upkeep,
+    kernel,
+    events,
+    table: 'berth',
+    options: {},
+    settled: async () => {},
+  });
   return { own, defined, directory, database, steps, [Symbol.asyncDispose]: () => upkeep.stop() };
 }
 

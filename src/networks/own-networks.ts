@@ -21,6 +21,8 @@ export interface OwnNetworksDeps {
   readonly events: Events;
   /** Our table. */
   readonly table: string;
+  /** `driver:name` and value, for networks that do not say. */
+  readonly options: Readonly<Record<string, string>>;
   /** Until these containers have come in or are gone, where they are about to. */
   settled(containers: Iterable<string>): Promise<void>;
 }
@@ -42,7 +44,7 @@ export class OwnNetworks {
 
   async create(request: NetworkRequest): Promise<NetworkInfo> {
     const { defined } = this.#deps;
-    const { definition, network } = defined.define(request);
+    const { definition, network } = defined.define(this.#withDefaults(request));
     await using undo = new AsyncDisposableStack();
     undo.defer(() => {
       defined.hide(definition);
@@ -65,6 +67,16 @@ export class OwnNetworks {
     undo.move();
     this.#emit('create', definition);
     return describe(definition, []);
+  }
+
+  /** What the engine is set to give networks of this driver that do not say. */
+  #withDefaults(request: NetworkRequest): NetworkRequest {
+    const driver = request.driver || 'bridge';
+    const usual = Object.entries(this.#deps.options).flatMap(([key, value]) => {
+      const [of, name = ''] = key.split(/:(.*)/s);
+      return of === driver ? [[name, value] as const] : [];
+    });
+    return usual.length === 0 ? request : { ...request, options: { ...Object.fromEntries(usual), ...request.options } };
   }
 
   async #make(network: EndpointNetwork): Promise<void> {

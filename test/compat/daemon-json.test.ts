@@ -23,6 +23,14 @@ const content = {
   init: true,
   bip: '10.212.7.1/24',
   mtu: 1432,
+  'fixed-cidr': '10.212.7.128/25',
+  icc: false,
+  ip: '127.0.0.1',
+  'host-gateway-ips': ['10.9.8.7'],
+  'default-network-opts': { bridge: { 'com.docker.network.driver.mtu': '1345' } },
+  'max-concurrent-downloads': 2,
+  'max-concurrent-uploads': 2,
+  'max-download-attempts': 3,
 };
 
 const starters: readonly (readonly [string, (file: string) => Promise<TestEngine | undefined>])[] = [
@@ -75,6 +83,41 @@ for (const [name, start] of starters)
         ],
       );
     });
+
+    holds(
+      'the default bridge: its range, nobody reaches a neighbour, ports on the address that was given',
+      (engine) => {
+        const serving = ['sh', '-c', 'echo served > /index.html; exec httpd -f -h / -p 80'];
+        engine.must(
+          'run',
+          '-d',
+          '--name',
+          'one',
+          '-p',
+          '8123:80',
+          '--add-host',
+          'here:host-gateway',
+          'bb:1',
+          ...serving,
+        );
+        const { IPAddress } = JSON.parse(
+          engine.must('inspect', '-f', '{{json .NetworkSettings.Networks.bridge}}', 'one'),
+        ) as { IPAddress: string };
+        assert.match(IPAddress, /^10\.212\.7\.(12[89]|1[3-9]\d|2\d\d)$/);
+        assert.equal(engine.must('port', 'one'), '80/tcp -> 127.0.0.1:8123');
+        assert.match(engine.must('exec', 'one', 'cat', '/etc/hosts'), /^10\.9\.8\.7\s+here$/m);
+        const reach = ['wget', '-T', '2', '-qO-', `http://${IPAddress}/`];
+        assert.notEqual(engine.docker(['run', '--rm', 'bb:1', ...reach]).status, 0);
+        assert.equal(engine.must('exec', 'one', ...reach), 'served');
+        engine.must('network', 'create', 'plain');
+        engine.must('network', 'create', '-o', 'com.docker.network.driver.mtu=1300', 'said');
+        const mtu = (network: string) =>
+          engine.must('run', '--rm', '--network', network, 'bb:1', 'cat', '/sys/class/net/eth0/mtu');
+        assert.deepEqual(['plain', 'said'].map(mtu), ['1345', '1300']);
+        engine.must('rm', '-f', 'one');
+        engine.must('network', 'rm', 'plain', 'said');
+      },
+    );
 
     holds("the container's own word comes first", (engine) => {
       const said = engine.must(

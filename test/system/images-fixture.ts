@@ -44,6 +44,7 @@ export async function openImages(root: string, prefer: 'auto' | 'overlay' = 'aut
   const events = { emit: () => {}, history: () => [], listen: () => ({ [Symbol.dispose]: () => {} }), listeners: 0 };
   const images = await ImageStore.open({
     ...{ content, snapshots, applier, registry, database, events, log },
+    limits: { downloads: 4, uploads: 5 },
     users: { usersOf: () => [] },
     platform: hostPlatform(),
   });
