@@ -15,11 +15,15 @@ test('memory is given back when there is little to do, and again only when there
   let busy = 0.5;
   let looks = 0;
   let given = 0;
+  let collected = 0;
   const memory = new IdleMemory({
     resident: () => resident,
     busy: () => {
       looks++;
       return busy;
+    },
+    collect: () => {
+      collected++;
     },
     giveBack: async () => {
       given++;
@@ -40,6 +44,10 @@ test('memory is given back when there is little to do, and again only when there
   assert.equal(given, 1);
   resident += 3 * mebibyte;
   await until(() => given === 2);
+  assert.equal(collected, 1, 'a little more is not worth to stop for');
+  resident += 20 * mebibyte;
+  await until(() => given === 3);
+  assert.equal(collected, 2);
   memory[Symbol.dispose]();
   const before = looks;
   await sleep(20);
