@@ -37,6 +37,7 @@ export type LimitedBy =
  * was interrupted.
  */
 export class DiskLimits {
+  readonly #programs: readonly string[];
   readonly #quotas = new ProjectQuotaCalls();
   readonly #loops = new LoopCalls();
   readonly #mounts = new MountCalls();
@@ -45,6 +46,10 @@ export class DiskLimits {
   readonly #known = new Map<number, LimitedBy>();
   /** Chosen, and not yet the kernel's to tell. */
   readonly #taken = new Set<number>();
+
+  constructor({ programs = programDirectories }: { readonly programs?: readonly string[] } = {}) {
+    this.#programs = programs;
+  }
 
   /** How directories below `root`, which exists, are limited: tried once for each file system. */
   by(root: string): LimitedBy {
@@ -177,6 +182,10 @@ export class DiskLimits {
       await file.sync();
     } catch (error) {
       await rm(image, { force: true });
+      if (codeOf(error) === 'EFBIG')
+        throw new EngineError('invalid', `limit ${dirname(image)}: no file here can have ${bytes} bytes`, {
+          cause: error,
+        });
       throw error;
     }
     // Its name too.
@@ -215,7 +224,7 @@ export class DiskLimits {
 
   #imageLacks(): { readonly why: string; readonly hint: string } | undefined {
     for (const program of ['mkfs.ext4', 'debugfs'])
-      if (!programDirectories.some((place) => statSync(join(place, program), { throwIfNoEntry: false })))
+      if (!this.#programs.some((place) => statSync(join(place, program), { throwIfNoEntry: false })))
         return { why: `there is no ${program}`, hint: 'install e2fsprogs' };
     if (!statSync('/dev/loop-control', { throwIfNoEntry: false }))
       return { why: 'there is no /dev/loop-control', hint: 'modprobe loop' };

@@ -106,9 +106,31 @@ describe('disk limits', () => {
     assert.equal(engine.must('ps', '-aq').split('\n').length, 2);
   });
 
+  test('a kill amid creates and removals leaves nothing', async () => {
+    for (const pause of [15, 40, 80, 140]) {
+      const HostConfig = { StorageOpt: { size: '20m' } };
+      const asked = [1, 2].flatMap((n) => [
+        engine.api('POST', '/v1.47/containers/create', { Image: 'bb:1', HostConfig }),
+        engine.api('POST', '/v1.47/volumes/create', { Name: `v${pause}${n}`, DriverOpts: { size: '10m' } }),
+        engine.api('DELETE', `/v1.47/volumes/v${pause}${n}`),
+      ]);
+      const ended = Promise.allSettled(asked);
+      await new Promise((done) => setTimeout(done, pause));
+      await engine.kill();
+      await ended;
+      await engine.restart();
+      // What is there is whole, each with its limit.
+      for (const name of engine
+        .must('volume', 'ls', '-q')
+        .split('\n')
+        .filter((name) => name !== 'vol'))
+        if (name !== '') engine.must('run', '--rm', '-v', `${name}:/data`, 'bb:1', 'touch', '/data/x');
+    }
+  });
+
   test('nothing is left of what is removed', async () => {
-    engine.must('rm', '-f', 'small', 'other');
-    engine.must('volume', 'rm', 'vol');
+    engine.must('rm', '-f', ...engine.must('ps', '-aq').split('\n'));
+    engine.must('volume', 'rm', ...engine.must('volume', 'ls', '-q').split('\n'));
     await until('devices', () => devices().length === 0);
     const in_ = (folder: string) => readdirSync(join(engine.dir, 'root', folder));
     await until('files', () => in_('snapshots/trash').length === 0);
