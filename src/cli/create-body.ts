@@ -51,8 +51,9 @@ export function createBody(parsed: Parsed, { help, detach }: CreateBodyDeps): Re
     Env: environmentOf(parsed, help),
     Tty: parsed.flag('tty'),
     OpenStdin: stdin,
-    StdinOnce: stdin && attached('stdin'),
-    AttachStdin: stdin ? attached('stdin') : streams.includes('stdin'),
+    // Who asks for an open stdin is attached to it, whatever else was named.
+    StdinOnce: stdin && !detach,
+    AttachStdin: stdin ? !detach : streams.includes('stdin'),
     AttachStdout: attached('stdout'),
     AttachStderr: attached('stderr'),
     WorkingDir: text('workdir'),

@@ -51,10 +51,10 @@ for (const [type, format, options] of [
       const quotas = new ProjectQuotaCalls();
       assert.deepEqual(limits.by(place), { how: 'project' });
       const home = mkdtempSync(join(place, 'home-'));
-      await limits.limit(home, 5_000_000);
+      await limits.limit(home, 5 << 20);
       assert.equal(limits.isLimited(home), true);
       const project = quotas.projectOf(home);
-      assert.equal(quotas.use(place, project).limit, 5_000_448);
+      assert.equal(quotas.use(place, project).limit, 5 << 20);
       const writing = [
         '--clear-groups',
         '--bounding-set',
