@@ -31,7 +31,7 @@ import { relabelMounts } from './relabel.ts';
 import { emitVolumes, type Live, type Room, recordKind, volumesOf } from './room.ts';
 import { mountSharedMemory, sharedMemory } from './shared-memory.ts';
 import { mountSubpath, unmountSubpaths } from './subpaths.ts';
-import { mountForUserNamespace, openUserNamespace, rootOutside, shownOf } from './user-namespaces.ts';
+import { openUserNamespace, rootOutside, shownOf, sourceInUserNamespace } from './user-namespaces.ts';
 import { writeLinks, writeNetworkFiles } from './write-network-files.ts';
 
 /** Throws `not-modified` when it runs. All of a start happened, or nothing is left of it but why it failed. */
@@ -379,7 +379,12 @@ async function specMount(
   const source = idmap
     ? await mountWithOwners(room, id, { source: point.Source, recursive, user, owners })
     : owners
-      ? await mountForUserNamespace(room, id, { source: plain, recursive, owners: stored })
+      ? await sourceInUserNamespace(room, id, {
+          source: plain,
+          recursive,
+          owners: stored,
+          propagated: /shared|slave/.test(point.Propagation),
+        })
       : plain;
   const isDirectory = subpath === '' ? found.isDirectory() : statSync(source).isDirectory();
   const volume = point.Type === 'volume' ? room.deps.volumes.list().find(({ name }) => name === point.Name) : undefined;

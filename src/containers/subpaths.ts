@@ -53,13 +53,16 @@ export function newMountPoint(room: Room, id: string, isDirectory: boolean): str
 export function unmountSubpaths(room: Room, id: string): void {
   const parts = directory(room, id);
   if (!existsSync(parts)) return;
-  for (const entry of readdirSync(parts, { withFileTypes: true })) {
-    const target = join(parts, entry.name);
+  const entries = readdirSync(parts, { withFileTypes: true });
+  for (const { name } of entries)
     try {
-      new MountCalls().unmount(target, { detach: true });
+      new MountCalls().unmount(join(parts, name), { detach: true });
     } catch (error) {
       if (codeOf(error) !== 'EINVAL') throw error;
     }
+  // Once all are unmounted: one may have had another in it.
+  for (const entry of entries) {
+    const target = join(parts, entry.name);
     if (entry.isDirectory()) rmdirSync(target);
     else unlinkSync(target);
   }

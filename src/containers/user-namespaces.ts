@@ -1,4 +1,4 @@
-import { chmodSync, chownSync, closeSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, closeSync, realpathSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { EngineError } from '../base/errors.ts';
 import type { HostConfig } from '../protocol/container.ts';
@@ -43,6 +43,12 @@ export function ownersOf(room: Room, hostConfig: HostConfig): IdMaps | undefined
       'add --userns host, or leave out --pid host',
     );
   const [donor, ...donors] = donorsOf(hostConfig).map((name) => room.store.get(name));
+  // Docker lets it be made, and no runtime can start it: the kernel gives /dev/mqueue only to who owns the IPC namespace.
+  if (hostConfig.IpcMode === 'host')
+    throw invalid(
+      "cannot share the host's IPC namespace when user namespaces are enabled",
+      'add --userns host, or leave out --ipc host',
+    );
   checkPassable(room.deps.runDir);
   const owners = mode === 'auto' ? (donor?.own.owners ?? freeOwners(room)) : remap!;
   // Who shares a namespace with another must have the one that it belongs to.
@@ -57,15 +63,20 @@ export function ownersOf(room: Room, hostConfig: HostConfig): IdMaps | undefined
 
 /** Root of a container must come through to its bundle, as whoever it is on the host. Throws `unavailable`. */
 function checkPassable(directory: string): void {
+  const closed = closedAbove(directory);
+  if (closed !== undefined)
+    throw new EngineError(
+      'unavailable',
+      `a container in a user namespace cannot reach ${directory}: ${closed} lets nobody else through`,
+      { hint: `chmod o+x ${closed}, or another runDir` },
+    );
+}
+
+/** The first directory on the way, itself included, that only some pass through. */
+function closedAbove(directory: string): string | undefined {
   for (let at = directory; ; at = dirname(at)) {
-    const { mode } = statSync(at);
-    if ((mode & 0o001) === 0)
-      throw new EngineError(
-        'unavailable',
-        `a container in a user namespace cannot reach ${directory}: ${at} lets nobody else through`,
-        { hint: `chmod o+x ${at}, or another runDir` },
-      );
-    if (at === '/') return;
+    if ((statSync(at).mode & 0o001) === 0) return at;
+    if (at === '/') return undefined;
   }
 }
 
@@ -163,20 +174,32 @@ export async function openUserNamespace(
   }
 }
 
+interface Bound {
+  readonly source: string;
+  readonly recursive: boolean;
+  /** Its files have the container's IDs on the disk. */
+  readonly owners: IdMaps | undefined;
+  /** What is mounted there later is to be seen. */
+  readonly propagated: boolean;
+}
+
 /**
- * A mount of a source in the bundle, from where the runtime mounts it: on the way to the source itself, root of the
- * container may not be let through. `owners`: files there are the container's as they are on the disk.
+ * From where the runtime mounts a source as root of the container: from the source itself, or from a mount of it in the
+ * bundle, when owners are to be mapped or root of the container is not let through to it.
  */
-export async function mountForUserNamespace(
+export async function sourceInUserNamespace(
   room: Room,
   id: string,
-  { source, recursive, owners }: { source: string; recursive: boolean; owners: IdMaps | undefined },
+  { source, recursive, owners, propagated }: Bound,
 ): Promise<string> {
+  if (!owners && closedAbove(dirname(realpathSync(source))) === undefined) return source;
   const calls = new MountCalls();
   const mount = owners
     ? await room.deps.snapshots.mapOwners(source, { recursive, owners })
     : calls.cloneDetached(source, { recursive });
   try {
+    // Else the mounts of the bundle that are made next would be seen in it, and it in itself.
+    if (!propagated) calls.makePrivate(mount, { recursive });
     const target = newMountPoint(room, id, statSync(source).isDirectory());
     calls.attach(mount, target);
     return target;

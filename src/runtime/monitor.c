@@ -85,6 +85,7 @@ static struct {
   const char *id, *pid_file, *log, *oom;
   int stdin_mode; /* 0 none, 1 open, 2 once */
   int tty, rows, columns, exit_file;
+  int no_null; /* crun gives its descriptors to root of the user namespace, and /dev/null is the host's own */
   char **cgroups; /* the arguments `cgroup=...`, which come one after the other */
   int cgroup_count;
   int program; /* a descriptor of the runtime, or 0: by its path */
@@ -646,6 +647,11 @@ static void start_runtime(char **argv) {
     if (pipe2(out, O_CLOEXEC) < 0) _exit(70);
   }
   if (pipe2(err, O_CLOEXEC) < 0) _exit(70);
+  if (option.no_null && in[0] < 0) {
+    /* At its end from the beginning. */
+    if (pipe2(in, O_CLOEXEC) < 0) _exit(70);
+    shut(&in[1]);
+  }
 
   pid_t child = vfork();
   if (child == 0) {
@@ -656,7 +662,7 @@ static void start_runtime(char **argv) {
     umask(022);
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* a start that nobody watches must not come to life */
     dup2(in[0] >= 0 ? in[0] : null, 0);
-    dup2(out[1] >= 0 ? out[1] : null, 1);
+    dup2(out[1] >= 0 ? out[1] : option.no_null ? err[1] : null, 1);
     dup2(err[1], 2);
     if (option.program) fexecve(option.program, argv, environ);
     execv(argv[0], argv);
@@ -1048,6 +1054,7 @@ static void read_options(int argc, char **argv, int *command_at) {
     } else if (IS("pid")) option.pid_file = value;
     else if (IS("stdin")) option.stdin_mode = strcmp(value, "once") == 0 ? 2 : strcmp(value, "open") == 0;
     else if (IS("tty")) option.tty = *value == '1';
+    else if (IS("no-null")) option.no_null = *value == '1';
     else if (IS("size")) {
       option.rows = (int)strtol(value, &next, 10);
       option.columns = *next ? atoi(next + 1) : 0;

@@ -143,6 +143,7 @@ export class OciRuntime implements Runtime {
           stdin,
           ...terminal(spec.process.terminal, size),
           ...(oom ? { oom } : {}),
+          ...(spec.linux.uidMappings ? { 'no-null': 1 } : {}),
           ...(log ? logOptions(log) : {}),
         },
         command: [

@@ -149,13 +149,26 @@ export class MountCalls {
     return check('open_tree', path, this.#openTree(numbers.openTree, AT_FDCWD, path, flags));
   }
 
+  /** mount_setattr(2): nothing that is mounted elsewhere comes into it, and nothing goes out of it. */
+  makePrivate(mount: number, { recursive = false } = {}): void {
+    this.#setAttributes(mount, recursive, (attributes) =>
+      attributes.writeBigUInt64LE(BigInt(mountFlags.MS_PRIVATE), 16),
+    );
+  }
+
   /** mount_setattr(2): owners are shown and stored by the maps of a user namespace. Only of a mount that is detached still. */
   mapOwners(mount: number, namespace: number, { recursive = false } = {}): void {
+    this.#setAttributes(mount, recursive, (attributes) => {
+      attributes.writeBigUInt64LE(MOUNT_ATTR_IDMAP, 0);
+      attributes.writeBigUInt64LE(BigInt(namespace), 24);
+    });
+  }
+
+  #setAttributes(mount: number, recursive: boolean, fill: (attributes: Buffer) => void): void {
     const { mountSetattr } = numbers;
     // struct mount_attr: attr_set, attr_clr, propagation, userns_fd.
     const attributes = Buffer.alloc(32);
-    attributes.writeBigUInt64LE(MOUNT_ATTR_IDMAP, 0);
-    attributes.writeBigUInt64LE(BigInt(namespace), 24);
+    fill(attributes);
     const flags = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0);
     const { length } = attributes;
     check('mount_setattr', `fd ${mount}`, this.#mountSetattr(mountSetattr, mount, '', flags, attributes, length));

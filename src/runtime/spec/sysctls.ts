@@ -17,15 +17,16 @@ export function sysctlsOf({
   hostConfig,
   config,
   namespaces,
+  userNamespace,
   machine,
-}: Pick<SpecInput, 'hostConfig' | 'config' | 'namespaces'> & { readonly machine: Pick<Machine, 'sysctls'> }): Readonly<
-  Record<string, string>
-> {
+}: Pick<SpecInput, 'hostConfig' | 'config' | 'namespaces' | 'userNamespace'> & {
+  readonly machine: Pick<Machine, 'sysctls'>;
+}): Readonly<Record<string, string>> {
   const sysctls: Record<string, string> = {};
   // The spec's domainname is newer than the runtimes of stable distributions.
   if (config.Domainname !== '' && namespaces.uts === 'private') sysctls['kernel.domainname'] = config.Domainname;
   if (namespaces.network !== 'host' && namespaces.network.own) {
-    if (machine.sysctls.has(pingRange)) sysctls[pingRange] = '0 2147483647';
+    if (machine.sysctls.has(pingRange)) sysctls[pingRange] = `0 ${lastGroup(userNamespace)}`;
     if (machine.sysctls.has(portStart)) sysctls[portStart] = '0';
   }
   checkSysctls(hostConfig.Sysctls ?? {}, {
@@ -38,6 +39,8 @@ export function sysctlsOf({
 }
 
 const pingRange = 'net.ipv4.ping_group_range';
+/** Of groups that there are no more of: the kernel refuses a range whose end is nobody's. */
+const lastGroup = (user: SpecInput['userNamespace']) => (user ? (user.gids[0]?.count ?? 1) - 1 : 2_147_483_647);
 const portStart = 'net.ipv4.ip_unprivileged_port_start';
 
 /** Names may be written with slashes, where dots are then part of an interface's name: `net/ipv4/conf/eth0.1/forwarding`. */
