@@ -64,8 +64,8 @@ onBothEngines('fields of HostConfig', { runtimes: ['crun'] }, ({ same, berthOnly
   berthOnly(
     'a user namespace mode that is not there, and a count of processors, are not taken in silence',
     async (engine) => {
-      for (const UsernsMode of ['auto', 'private'])
-        assert.deepEqual((await create(engine, { UsernsMode })).message, `invalid user namespace mode: ${UsernsMode}`);
+      const { message } = await create(engine, { UsernsMode: 'private' });
+      assert.equal(message, 'invalid user namespace mode: private');
       assert.deepEqual((await create(engine, { CpuCount: 1 })).Warnings, [
         'linux does not support CPU count. Count discarded.',
       ]);

@@ -37,7 +37,13 @@ describe('examine', () => {
       ],
       [{ files: { '/proc/modules': 'bridge 1\nveth 1\n' } }, 'kernel.nf_tables', 'fail'],
       [{ files: { '/proc/sys/kernel/seccomp/actions_avail': undefined } }, 'kernel.seccomp', 'fail'],
-      [{ directories: { '/proc/self/ns': ['mnt', 'net', 'pid', 'ipc', 'cgroup'] } }, 'kernel.namespaces', 'fail'],
+      [
+        { directories: { '/proc/self/ns': ['mnt', 'net', 'pid', 'ipc', 'cgroup', 'user'] } },
+        'kernel.namespaces',
+        'fail',
+      ],
+      [{ directories: { '/proc/self/ns': ['mnt', 'net', 'pid', 'ipc', 'cgroup', 'uts'] } }, 'kernel.userns', 'warn'],
+      [{ files: { '/proc/sys/user/max_user_namespaces': '0\n' } }, 'kernel.userns', 'warn'],
     ];
     for (const [machine, name, state] of cases) {
       const finding = await only(machine);

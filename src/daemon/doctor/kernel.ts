@@ -13,6 +13,7 @@ export async function kernelChecks(host: Host): Promise<readonly Finding[]> {
     feature(kernel, { name: 'kernel.bridge', label: 'bridges', module: 'bridge', state: 'fail' }),
     feature(kernel, { name: 'kernel.veth', label: 'virtual network cables', module: 'veth', state: 'fail' }),
     await namespaces(host),
+    await userNamespaces(host, release),
     await seccomp(host),
   ];
 }
@@ -115,6 +116,25 @@ async function namespaces(host: Host): Promise<Finding> {
   if (!there.has('cgroup'))
     return { name, state: 'warn', found: 'no cgroup namespaces: --cgroupns=private is refused' };
   return { name, state: 'ok', found: [...there].filter((kind) => !kind.includes('_')).join(', ') };
+}
+
+/** Of `--userns auto` and usernsRemap; nothing else needs them. */
+async function userNamespaces(host: Host, release: string): Promise<Finding> {
+  const name = 'kernel.userns';
+  const refused = 'containers with --userns auto or usernsRemap are refused';
+  const there = (await host.list('/proc/self/ns')).includes('user');
+  if (!there) return { name, state: 'warn', found: `no user namespaces: ${refused}` };
+  const most = (await host.read('/proc/sys/user/max_user_namespaces'))?.trim();
+  if (most === '0')
+    return {
+      name,
+      state: 'warn',
+      found: `user namespaces are switched off: ${refused}`,
+      cure: 'sysctl -w user.max_user_namespaces=15000',
+    };
+  if (!atLeast(release, 5, 19))
+    return { name, state: 'warn', found: `no overlay over mounts with mapped owners before 5.19: ${refused}` };
+  return { name, state: 'ok', found: 'user namespaces, with mapped owners of files' };
 }
 
 async function seccomp(host: Host): Promise<Finding> {

@@ -39,6 +39,18 @@ describe('buildSpec', () => {
     assert.equal(linux.cgroupsPath, '/berth/c1');
   });
 
+  it('joins a user namespace that is made already, with its maps', () => {
+    const gids = [{ inside: 0, outside: 200_000, count: 1000 }];
+    const userNamespace = { path: '/bundle/user', uids: [{ inside: 0, outside: 100_000, count: 65_536 }], gids };
+    const { linux } = buildSpec({ ...sampleInput(), userNamespace });
+    assert.deepEqual(linux.namespaces[1], { type: 'user', path: '/bundle/user' });
+    assert.deepEqual(linux.uidMappings, [{ containerID: 0, hostID: 100_000, size: 65_536 }]);
+    assert.deepEqual(linux.gidMappings, [{ containerID: 0, hostID: 200_000, size: 1000 }]);
+    // The kernel takes no group there that the namespace has not.
+    assert.equal(linux.sysctl?.['net.ipv4.ping_group_range'], '0 999');
+    assert.equal(buildSpec(sampleInput()).linux.uidMappings, undefined);
+  });
+
   it('S19 gives nobody inheritable or ambient capabilities, and users other than root none at the start', () => {
     const of = (uid: number, host = {}) =>
       buildSpec(sampleInput({ user: { uid, gid: 5, additionalGids: [5] }, host })).process.capabilities!;
