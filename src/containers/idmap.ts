@@ -1,5 +1,6 @@
 import { closeSync, readFileSync, statSync } from 'node:fs';
 import { codeOf, EngineError } from '../base/errors.ts';
+import { withEngine } from '../snapshots/mapped-owners.ts';
 import { MountCalls, parseMountInfo } from '../sys/mount.ts';
 import { exchange, exchangeWithin, type IdMaps, userNamespace } from '../sys/user-namespace.ts';
 import type { Room } from './room.ts';
@@ -24,10 +25,13 @@ interface MappedSource {
 export async function openWithOwners({ source, recursive, user, owners }: MappedSource): Promise<number> {
   const calls = new MountCalls();
   const { uid, gid } = statSync(source);
-  const namespace = await userNamespace({
-    uids: owners ? exchangeWithin(owners.uids, uid, user.uid) : exchange(uid, user.uid),
-    gids: owners ? exchangeWithin(owners.gids, gid, user.gid) : exchange(gid, user.gid),
-  });
+  const maps = owners
+    ? withEngine({
+        uids: exchangeWithin(owners.uids, uid, user.uid),
+        gids: exchangeWithin(owners.gids, gid, user.gid),
+      })
+    : { uids: exchange(uid, user.uid), gids: exchange(gid, user.gid) };
+  const namespace = await userNamespace(maps);
   try {
     const mount = calls.cloneDetached(source, { recursive });
     try {

@@ -1,5 +1,6 @@
-import { mkdirSync, readFileSync, statSync } from 'node:fs';
+import { lchownSync, lstatSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { hostname as hostsName } from 'node:os';
+import { dirname } from 'node:path';
 import { codeOf, EngineError, messageOf } from '../base/errors.ts';
 import { makeDirectories } from '../base/make-directories.ts';
 import type { Endpoint } from '../networks/networks.ts';
@@ -319,8 +320,10 @@ function wantsDevices({ hostConfig }: ContainerRecord): boolean {
 }
 
 async function makeBindSources({ own }: ContainerRecord): Promise<void> {
+  const { uid, gid } = rootOutside(own.owners);
   for (const { point, createSource } of own.mounts) {
     if (point.Type !== 'bind' || !createSource) continue;
+    const missing = own.owners ? missingDirectories(point.Source) : [];
     await makeDirectories(point.Source, 0o755).catch((error: unknown) => {
       // A file, or a socket: it is mounted as it is.
       if (codeOf(error) !== 'EEXIST')
@@ -333,7 +336,15 @@ async function makeBindSources({ own }: ContainerRecord): Promise<void> {
           },
         );
     });
+    for (const made of missing) lchownSync(made, uid, gid);
   }
+}
+
+/** A directory and those above it, as far as they are not there. */
+function missingDirectories(path: string): readonly string[] {
+  const missing: string[] = [];
+  for (let at = path; at !== '/' && !lstatSync(at, { throwIfNoEntry: false }); at = dirname(at)) missing.push(at);
+  return missing;
 }
 
 async function specMounts(room: Room, container: ContainerRecord, user: SpecUser): Promise<readonly ContainerMount[]> {

@@ -5,7 +5,13 @@ import type { HostConfig } from '../protocol/container.ts';
 import type { MountOptions } from '../snapshots/snapshotter.ts';
 import { MountCalls, mountFlags } from '../sys/mount.ts';
 import { readSubordinate, type SubordinateRange, subordinateFiles } from '../sys/subordinate-ids.ts';
-import { type IdMaps, type IdRange, outsideOf, userNamespaceWithNetwork } from '../sys/user-namespace.ts';
+import {
+  type IdMaps,
+  type IdRange,
+  networkNamespaceWithin,
+  outsideOf,
+  userNamespaceWithNetwork,
+} from '../sys/user-namespace.ts';
 import type { ContainerRecord } from './record.ts';
 import type { Room } from './room.ts';
 import { newMountPoint } from './subpaths.ts';
@@ -42,23 +48,20 @@ export function ownersOf(room: Room, hostConfig: HostConfig): IdMaps | undefined
       'cannot share the host PID namespace when user namespaces are enabled',
       'add --userns host, or leave out --pid host',
     );
-  const [donor, ...donors] = donorsOf(hostConfig).map((name) => room.store.get(name));
-  // Docker lets it be made, and no runtime can start it: the kernel gives /dev/mqueue only to who owns the IPC namespace.
-  if (hostConfig.IpcMode === 'host')
-    throw invalid(
-      "cannot share the host's IPC namespace when user namespaces are enabled",
-      'add --userns host, or leave out --ipc host',
-    );
-  checkPassable(room.deps.runDir);
+  const [donor] = donorsOf(room, hostConfig);
   const owners = mode === 'auto' ? (donor?.own.owners ?? freeOwners(room)) : remap!;
-  // Who shares a namespace with another must have the one that it belongs to.
-  for (const other of donor ? [donor, ...donors] : [])
+  checkDonors(room, hostConfig, owners);
+  return owners;
+}
+
+/** Who shares a namespace with another must be in the user namespace that it belongs to. Throws `invalid`. */
+function checkDonors(room: Room, hostConfig: HostConfig, owners: IdMaps): void {
+  for (const other of donorsOf(room, hostConfig))
     if (!sameMaps(other.own.owners, owners))
       throw invalid(
         `cannot share a namespace of container ${other.name}: it has ${other.own.owners ? 'other IDs of the host' : "the host's user namespace"}`,
         other.own.owners ? 'run this one with --userns auto' : 'run this one with --userns host',
       );
-  return owners;
 }
 
 /** Root of a container must come through to its bundle, as whoever it is on the host. Throws `unavailable`. */
@@ -90,11 +93,16 @@ export function rootOutside(owners: IdMaps | undefined): { readonly uid: number;
   return { uid: outsideOf(owners?.uids ?? [], 0) ?? 0, gid: outsideOf(owners?.gids ?? [], 0) ?? 0 };
 }
 
-/** The containers whose namespaces it joins. */
-function donorsOf({ NetworkMode, PidMode, IpcMode }: HostConfig): readonly string[] {
-  return [NetworkMode, PidMode, IpcMode].flatMap((mode) =>
-    mode.startsWith('container:') ? [mode.slice('container:'.length)] : [],
-  );
+/** The containers whose namespaces it joins; one that is not there is refused by name where it is joined. */
+function donorsOf({ store }: Room, { NetworkMode, PidMode, IpcMode }: HostConfig): readonly ContainerRecord[] {
+  return [NetworkMode, PidMode, IpcMode].flatMap((mode) => {
+    if (!mode.startsWith('container:')) return [];
+    try {
+      return [store.get(mode.slice('container:'.length))];
+    } catch {
+      return [];
+    }
+  });
 }
 
 const sameMaps = (one: IdMaps | undefined, other: IdMaps | undefined) => JSON.stringify(one) === JSON.stringify(other);
@@ -152,15 +160,16 @@ export async function openUserNamespace(
   const { gid } = rootOutside(owners);
   chownSync(room.bundle(id), 0, gid);
   chmodSync(room.bundle(id), 0o710);
-  const [donor] = donorsOf(hostConfig).map((name) => room.live.get(room.store.get(name).id));
-  // One that does not run is refused by name where it is joined.
-  if (donor && hostConfig.NetworkMode.startsWith('container:'))
-    return { user: `/proc/${donor.task.pid}/ns/user`, network: undefined, [Symbol.dispose]: () => {} };
-  if (donor)
-    throw invalid(
-      'a container with a user namespace joins the namespaces of another only together with its network',
-      `add --network ${donorsOf(hostConfig)[0]}`,
-    );
+  // It may be another that has the name by now.
+  checkDonors(room, hostConfig, owners);
+  const [donor] = donorsOf(room, hostConfig).flatMap((other) => room.live.get(other.id) ?? []);
+  if (donor) {
+    const user = `/proc/${donor.task.pid}/ns/user`;
+    if (hostConfig.NetworkMode.startsWith('container:'))
+      return { user, network: undefined, [Symbol.dispose]: () => {} };
+    const net = await networkNamespaceWithin(user);
+    return { user, network: `/proc/self/fd/${net}`, [Symbol.dispose]: () => closeSync(net) };
+  }
   const { user, net } = await userNamespaceWithNetwork(owners);
   try {
     const at = newMountPoint(room, id, false);

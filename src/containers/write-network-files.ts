@@ -22,10 +22,11 @@ const names = ['hosts', 'hostname', 'resolvConf'] as const;
 /** On a tmpfs: three small files, made anew at each start. */
 export function writeNetworkFiles(room: Room, container: ContainerRecord): void {
   const content = render(room, container);
-  const { uid, gid } = rootOutside(container.own.owners);
+  const { owners } = container.own;
+  const { uid, gid } = rootOutside(owners);
   for (const name of names) {
     writeForAll(container.files[name], content[name]);
-    chownSync(container.files[name], uid, gid);
+    if (owners) chownSync(container.files[name], uid, gid);
   }
 }
 

@@ -65,7 +65,8 @@ export class OwnerNamespaces implements Disposable {
   }
 }
 
-const withEngine = ({ uids, gids }: IdMaps): IdMaps => {
+/** These maps, and the engine itself. */
+export const withEngine = ({ uids, gids }: IdMaps): IdMaps => {
   const engine = { inside: engineOnDisk, outside: 0, count: 1 };
   return { uids: [...uids, engine], gids: [...gids, engine] };
 };

@@ -26,24 +26,31 @@ const longest = 10_000;
  * (unshare(1)); it ends before this returns, and when the engine is killed. Throws `unavailable`.
  */
 export async function userNamespace(maps: IdMaps): Promise<number> {
-  const { user } = await makeNamespaces(maps, ['user']);
+  const { user } = await makeNamespaces(['user'], { maps });
   return user;
 }
 
 /** The same, with a network namespace that belongs to it: only there may who is root in the one mount /sys. */
 export function userNamespaceWithNetwork(maps: IdMaps): Promise<Readonly<Record<'user' | 'net', number>>> {
-  return makeNamespaces(maps, ['user', 'net']);
+  return makeNamespaces(['user', 'net'], { maps });
+}
+
+/** A new network namespace that belongs to a user namespace that is there, by a file of it such as `/proc/7/ns/user`. */
+export async function networkNamespaceWithin(user: string): Promise<number> {
+  const { net } = await makeNamespaces(['net'], { within: user });
+  return net;
 }
 
 async function makeNamespaces<T extends 'user' | 'net'>(
-  ranges: IdMaps,
   types: readonly T[],
+  { maps, within }: { readonly maps?: IdMaps; readonly within?: string },
 ): Promise<Readonly<Record<T, number>>> {
   const [ours, theirs] = socketPair();
-  const argv = ['unshare', ...types.map((type) => `--${type}`), '/bin/sh', '-c', 'read line <&3'];
+  const enter = within === undefined ? [] : ['nsenter', `--user=${within}`];
+  const argv = [...enter, 'unshare', ...types.map((type) => `--${type}`), '/bin/sh', '-c', 'read line <&3'];
   let pid: number;
   try {
-    pid = spawn({ path: '/usr/bin/unshare', argv, env: [], fds: [theirs] });
+    pid = spawn({ path: `/usr/bin/${argv[0]}`, argv, env: ['PATH=/usr/bin:/bin'], fds: [theirs] });
   } catch (cause) {
     closeSync(ours);
     throw failed(messageOf(cause), cause);
@@ -53,16 +60,20 @@ async function makeNamespaces<T extends 'user' | 'net'>(
   let ended = false;
   const opened = new Map<T, number>();
   try {
-    const own = readlinkSync('/proc/self/ns/user');
-    for (const deadline = Date.now() + longest; readlinkSync(`/proc/${pid}/ns/user`) === own; await sleep(1)) {
+    // With several it is all of them at once.
+    const [last] = types;
+    const own = readlinkSync(`/proc/self/ns/${last}`);
+    for (const deadline = Date.now() + longest; readlinkSync(`/proc/${pid}/ns/${last}`) === own; await sleep(1)) {
       if (reap(pid) !== undefined) {
         ended = true;
         throw failed('the kernel allows none');
       }
       if (Date.now() > deadline) throw failed('it takes too long');
     }
-    writeFileSync(`/proc/${pid}/uid_map`, mapText(ranges.uids));
-    writeFileSync(`/proc/${pid}/gid_map`, mapText(ranges.gids));
+    if (maps) {
+      writeFileSync(`/proc/${pid}/uid_map`, mapText(maps.uids));
+      writeFileSync(`/proc/${pid}/gid_map`, mapText(maps.gids));
+    }
     for (const type of types) opened.set(type, openSync(`/proc/${pid}/ns/${type}`, 'r'));
     return Object.fromEntries(opened) as Record<T, number>;
   } catch (cause) {

@@ -1,7 +1,7 @@
 /** Containers in user namespaces: usernsRemap of the engine, `--userns host`, `--userns auto`. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -25,6 +25,7 @@ before(async () => {
   berth = new BerthCli(engine);
   engine.must('load', '-q', '-i', busyboxArchive({ name: 'bb:1' }));
   base = mkdtempSync(join(tmpdir(), 'berth-userns-'));
+  chmodSync(base, 0o711);
 });
 after(async () => {
   await engine?.[Symbol.asyncDispose]();
@@ -81,7 +82,10 @@ for (const runtime of ['crun', 'runc'])
       assert.equal(engine.must(...into(...sh('stat -c %u /v/a /v/b; rm /v/a'))), '1000\n0');
       engine.must('volume', 'rm', volume);
       const bound = join(base, runtime);
-      mkdirSync(bound);
+      // As Docker: what is made for a bind belongs to root of the container.
+      engine.must(...run, '-v', `${join(bound, 'made')}:/b`, ...sh('touch /b/file'));
+      assert.equal(statSync(join(bound, 'made')).uid, first);
+      chownSync(bound, 0, 0);
       writeFileSync(join(bound, 'file'), 'of root', { mode: 0o644 });
       const script = 'stat -c %u /b/file; cat /b/file; echo x > /b/new';
       const { stdout, status } = engine.docker([...run, '-v', `${bound}:/b`, ...sh(script)]);
@@ -102,6 +106,8 @@ for (const runtime of ['crun', 'runc'])
       engine.must(
         'run',
         '-d',
+        '--ipc',
+        'shareable',
         '--runtime',
         runtime,
         '--name',
@@ -123,6 +129,21 @@ for (const runtime of ['crun', 'runc'])
         ),
         'here\n/sys/class/net/eth0',
       );
+      // Its processes too, and each time a network of its own.
+      for (const kind of ['pid', 'ipc'])
+        assert.equal(
+          engine.must(
+            ...run,
+            `--${kind}`,
+            'container:server',
+            '--device',
+            '/dev/fuse',
+            '--sysctl',
+            'net.core.somaxconn=99',
+            ...sh('ls -d /dev/fuse; cat /proc/sys/net/core/somaxconn'),
+          ),
+          '/dev/fuse\n99',
+        );
       assert.equal(
         engine.must('exec', '-u', 'web', 'server', 'sh', '-c', 'id -u; touch /tmp/y; stat -c %u /tmp/y'),
         '1000\n1000',
