@@ -48,6 +48,13 @@ export function ownersOf(room: Room, hostConfig: HostConfig): IdMaps | undefined
       'cannot share the host PID namespace when user namespaces are enabled',
       'add --userns host, or leave out --pid host',
     );
+  // Docker lets it be made, and no runtime can start it: the kernel gives /dev/mqueue only to who owns the IPC namespace.
+  if (hostConfig.IpcMode === 'host')
+    throw invalid(
+      "cannot share the host's IPC namespace when user namespaces are enabled",
+      'add --userns host, or leave out --ipc host',
+    );
+  checkPassable(room.deps.runDir);
   const [donor] = donorsOf(room, hostConfig);
   const owners = mode === 'auto' ? (donor?.own.owners ?? freeOwners(room)) : remap!;
   checkDonors(room, hostConfig, owners);
