@@ -204,8 +204,10 @@ export async function create(
 }
 
 /** Before anybody is told that there is such a container: whether the file systems of its layers can. Throws `unsupported`. */
-async function checkOwners({ deps }: Room, record: ContainerRecord): Promise<void> {
-  await using _ = await deps.snapshots.open(record.id, shownOf(record));
+async function checkOwners(room: Room, record: ContainerRecord): Promise<void> {
+  if (room.ownersMap) return;
+  await using _ = await room.deps.snapshots.open(record.id, shownOf(record));
+  room.ownersMap = true;
 }
 
 /** One after the other: what a record of a container that ran says must be here before it. */

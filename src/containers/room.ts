@@ -130,6 +130,8 @@ export class Room {
   readonly creating = new Map<string, readonly Digest[]>();
   /** User namespaces of containers that are being made, by the container's ID: taken before there is a record. */
   readonly mapped = new Map<string, IdMaps>();
+  /** Owners were mapped once, so that the file systems of layers can: all layers are kept in one form and place. */
+  ownersMap = false;
   /** Being removed: a second remove is told so. */
   readonly removing = new Set<string>();
   /** Waiting for the next try of the restart policy. */
