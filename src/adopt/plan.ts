@@ -61,8 +61,8 @@ export function plan(observed: Observed, have: Have, wanted: ReadonlySet<Kind>):
     void steps.push({ kind, changes: [], ...step });
 
   for (const image of observed.images) add('images', stepOfImage(image, have, layers));
-  for (const { name, bytes, options } of observed.volumes) {
-    const step = { id: name, name, bytes: 0 };
+  for (const { name, anonymous, bytes, options } of observed.volumes) {
+    const step = { id: name, name: anonymous ? name.slice(0, 12) : name, bytes: 0 };
     const mounted = options['type'] === 'tmpfs' ? undefined : options['device'];
     if (have.adopted.has(keyOf('volumes', name))) add('volumes', { ...step, action: 'here' });
     else if (have.volumes.has(name))
