@@ -22,7 +22,7 @@ import { observe } from './observe.ts';
 import { type Kind, kinds, type Observed } from './observed.ts';
 import { type Have, keyOf, type Plan, plan } from './plan.ts';
 import { printOf } from './take-container.ts';
-import { isHere, planUndo, type UndoStep, undo } from './undo.ts';
+import { planUndo, type UndoStep, undo, whatIsHere } from './undo.ts';
 
 export interface AdoptionDeps {
   /** The engine's own data root, whose disk it goes to. */
@@ -91,7 +91,7 @@ export class Adoption {
     const { kind, id } = entry;
     const image = kind === 'images' ? (await this.#imagesHere(await images.list())).byId.get(id as Digest) : undefined;
     const found = image ? { ...entry, image } : entry;
-    if (!(await isHere(found, this.#deps))) return this.#journal.drop(entry);
+    if (!(await whatIsHere(this.#deps))(found)) return this.#journal.drop(entry);
     const asked = kind === 'containers' ? { asked: printOf(containers.get(id)) } : {};
     await this.#journal.write({ ...found, ...asked, complete: true });
   }
@@ -203,9 +203,9 @@ export class Adoption {
   async #have(): Promise<Have> {
     const { root, images, snapshots, volumes, networks, containers } = this.#deps;
     const { byId, names } = await this.#imagesHere(await images.list());
-    const adopted = new Set<string>();
-    for (const entry of this.#journal.list())
-      if (await isHere(entry, this.#deps)) adopted.add(keyOf(entry.kind, entry.id));
+    const isHere = await whatIsHere(this.#deps);
+    const kept = this.#journal.list().filter(isHere);
+    const adopted = new Set(kept.map(({ kind, id }) => keyOf(kind, id)));
     const { bavail, bsize } = statfsSync(root);
     return {
       images: byId,

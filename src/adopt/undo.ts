@@ -31,14 +31,24 @@ export interface UndoStep {
   readonly try?: string;
 }
 
-/** Whether what the journal tells of is here, and is that same one. */
-export async function isHere(entry: Adopted, deps: Omit<UndoDeps, 'journal' | 'snapshots'>): Promise<boolean> {
-  const { kind, id } = entry;
-  if (kind === 'volumes')
-    return deps.volumes.list().some(({ name, created }) => name === id && created === entry.created);
-  if (kind === 'networks') return deps.networks.list().some((network) => network.id === id);
-  if (kind === 'containers') return deps.containers.list().some((container) => container.id === id);
-  return (await deps.images.list()).some((image) => image.id === entry.image);
+/** Looks once, to tell of each entry whether what it tells of is here, and is that same one. */
+export async function whatIsHere({
+  images,
+  volumes,
+  networks,
+  containers,
+}: Omit<UndoDeps, 'journal' | 'snapshots'>): Promise<(entry: Adopted) => boolean> {
+  const here = {
+    images: new Set<string>((await images.list()).map(({ id }) => id)),
+    volumes: new Map(volumes.list().map(({ name, created }) => [name, created])),
+    networks: new Set(networks.list().map(({ id }) => id)),
+    containers: new Set(containers.list().map(({ id }) => id)),
+  };
+  return ({ kind, id, image, created }) => {
+    if (kind === 'images') return image !== undefined && here.images.has(image);
+    if (kind === 'volumes') return here.volumes.has(id) && here.volumes.get(id) === created;
+    return here[kind].has(id);
+  };
 }
 
 /** What an undo would do now: what was used or changed since stays, and what it needs. */
@@ -46,12 +56,13 @@ export async function planUndo(deps: UndoDeps): Promise<readonly UndoStep[]> {
   const entries = deps.journal.list();
   const steps: UndoStep[] = [];
   const going = new Set<string>();
+  const isHere = await whatIsHere(deps);
   const images = new Map((await deps.images.list()).map((image) => [image.id, image]));
   for (const kind of kinds.toReversed()) {
     // Those that came last may need those before them.
     for (const entry of entries.filter((one) => one.kind === kind).toReversed()) {
       const { id, name } = entry;
-      if (!(await isHere(entry, deps))) {
+      if (!isHere(entry)) {
         steps.push({ kind, id, name, action: 'gone' });
         continue;
       }

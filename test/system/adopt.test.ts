@@ -157,24 +157,14 @@ describe('berth adopt docker', () => {
       '--plan',
       '--json',
     );
-    assert.deepEqual(
-      plan.steps
-        .map(({ kind, name, action }) => `${action} ${kind} ${name}`)
-        .filter((step) => !/ [0-9a-f]{12}$/.test(step)),
-      [
-        ...[
-          'take images bb:1',
-          'take images made:1',
-          'take volumes data',
-          'take volumes memory',
-          'take networks front',
-        ],
-        ...['take containers web', 'take containers plain', 'take containers failed', 'take containers fresh'],
-      ].sort(
-        (a, b) =>
-          plan.steps.findIndex((s) => a.endsWith(` ${s.name}`)) - plan.steps.findIndex((s) => b.endsWith(` ${s.name}`)),
-      ),
-    );
+    const steps = plan.steps.map(({ kind, name, action }) => `${action} ${kind} ${name}`);
+    assert.deepEqual(steps.filter((step) => !/ [0-9a-f]{12}$/.test(step)).sort(), [
+      ...['take containers failed', 'take containers fresh', 'take containers plain', 'take containers web'],
+      ...['take images bb:1', 'take images made:1', 'take networks front'],
+      ...['take volumes data', 'take volumes memory'],
+    ]);
+    const unasked = berth.run(['adopt', 'docker', '--from', root]);
+    assert.deepEqual([unasked.status, /there is nobody to ask/.test(unasked.stderr)], [125, true]);
     const { status, body } = await engine.api('POST', '/adopt/docker', {
       From: root,
       Only: ['images'],
@@ -233,8 +223,8 @@ describe('berth adopt docker', () => {
     assert.ok(everythingOf(root) === original, 'the data root of Docker was changed');
 
     // What was used stays, with what it needs; the rest goes.
-    const steps = berth.json<Plan['steps']>('adopt', 'undo', '--plan', '--json');
-    const stays = steps.filter(({ action }) => action === 'stay').map(({ name }) => name);
+    const undone = berth.json<Plan['steps']>('adopt', 'undo', '--plan', '--json');
+    const stays = undone.filter(({ action }) => action === 'stay').map(({ name }) => name);
     assert.deepEqual(stays.filter((name) => !/^[0-9a-f]{12}$/.test(name)).sort(), ['data', 'front', 'made:1', 'web']);
     berth.must('adopt', 'undo', '--yes');
     assert.deepEqual(engine.must('ps', '-a', '--format', '{{.Names}}'), 'web');

@@ -5,7 +5,7 @@ import type { Outcome } from '../../adopt/apply.ts';
 import { planText } from '../../adopt/plan-text.ts';
 import type { UndoStep } from '../../adopt/undo.ts';
 import { EngineError } from '../../base/errors.ts';
-import type { EngineClient } from '../../client/client.ts';
+import { type EngineClient, type RequestOptions, ResponseError } from '../../client/client.ts';
 import { type Command, type Parsed, UsageError } from '../command.ts';
 import { withEngine } from '../connect.ts';
 import { humanBytes, paint, plain, plainLine, printJson, table } from '../terminal.ts';
@@ -34,7 +34,7 @@ export const docker: Command = {
     const json = parsed.flag('json');
     const asked = requestOf(parsed);
     return await withEngine(async (client) => {
-      const plan = await client.json<ShownPlan>('POST', '/adopt/docker/plan', { json: asked });
+      const plan = await ask<ShownPlan>(client, 'POST', '/adopt/docker/plan', { json: asked });
       const dry = parsed.flag('plan');
       if (json && dry) printJson(plan);
       if (!json) process.stdout.write(plain(planText(plan)));
@@ -63,7 +63,7 @@ export const undo: Command = {
   async run(parsed) {
     const json = parsed.flag('json');
     return await withEngine(async (client) => {
-      const steps = await client.json<readonly UndoStep[]>('GET', '/adopt/undo');
+      const steps = await ask<readonly UndoStep[]>(client, 'GET', '/adopt/undo');
       const dry = parsed.flag('plan');
       if (json && dry) printJson(steps);
       if (!json) process.stdout.write(undoText(steps));
@@ -81,7 +81,7 @@ export const ls: Command = {
   options: { json: { about: 'what the engine says, as JSON' } },
   operands: { least: 0, most: 0 },
   async run(parsed) {
-    const { unfinished, adopted } = await withEngine((client) => client.json<Adoptions>('GET', '/adopt'));
+    const { unfinished, adopted } = await withEngine((client) => ask<Adoptions>(client, 'GET', '/adopt'));
     if (parsed.flag('json')) {
       printJson({ unfinished, adopted });
       return 0;
@@ -105,6 +105,19 @@ export const ls: Command = {
     return 0;
   },
 };
+
+async function ask<T>(client: EngineClient, method: string, path: string, options: RequestOptions = {}): Promise<T> {
+  try {
+    return await client.json<T>(method, path, options);
+  } catch (cause) {
+    // What is not found of Docker's has a message of its own, and a hint.
+    if (!(cause instanceof ResponseError) || cause.status !== 404 || !/page not found/.test(cause.message)) throw cause;
+    throw new EngineError('unsupported', 'this engine adopts nothing: it is no Berth, or an older one', {
+      cause,
+      hint: 'berth -H unix:///run/berth/berth.sock adopt docker --plan',
+    });
+  }
+}
 
 function requestOf(parsed: Parsed) {
   const only = parsed.values('only').flatMap((kinds) => kinds.split(',').map((kind) => kind.trim()));
