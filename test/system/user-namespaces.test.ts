@@ -158,58 +158,60 @@ for (const runtime of ['crun', 'runc'])
       engine.must('network', 'rm', net);
     });
 
-    test('commit, diff, cp and export have the IDs of the container; it outlives the engine', async () => {
-      engine.must(
-        'run',
-        '-d',
-        '--runtime',
-        runtime,
-        '--name',
-        'held',
-        ...sh('echo x > /root/file; chown 1000:29 /root/file; sleep 600'),
-      );
-      for (
-        let tries = 0;
-        engine.docker(['exec', 'held', 'test', '-O', '/root/file']).status === 0 ||
-        engine.docker(['exec', 'held', 'test', '-f', '/root/file']).status !== 0;
-        tries++
-      )
-        assert.ok(tries < 100);
-      await engine.kill();
-      await engine.restart();
-      assert.equal(mapOf('held')[1], first);
-      engine.must('restart', '-t', '0', 'held');
-      for (const state of ['running', 'stopped']) {
-        if (state === 'stopped') engine.must('stop', '-t', '0', 'held');
-        assert.deepEqual(owners(engine.docker(['cp', 'held:/root/file', '-']).stdout)[0], '1000/29 file', state);
-        const exported = owners(
-          execFileSync('docker', ['-H', `unix://${engine.socket}`, 'export', 'held'], { maxBuffer: 1 << 26 }),
+    // What the snapshots do, whatever the runtime.
+    if (runtime === 'crun')
+      test('commit, diff, cp and export have the IDs of the container; it outlives the engine', async () => {
+        engine.must(
+          'run',
+          '-d',
+          '--runtime',
+          runtime,
+          '--name',
+          'held',
+          ...sh('echo x > /root/file; chown 1000:29 /root/file; sleep 600'),
         );
-        assert.ok(exported.includes('1000/29 root/file') && exported.includes('0/0 bin/busybox'), state);
-        writeFileSync(join(base, 'copied'), 'x');
-        engine.must('cp', join(base, 'copied'), `held:/root/in-${state}`);
-      }
-      assert.equal(engine.must('diff', 'held'), 'C /root\nA /root/file\nA /root/in-running\nA /root/in-stopped');
-      engine.must('commit', 'held', 'made:1');
-      for (const userns of [[], ['--userns', 'host']])
-        assert.equal(
-          engine.must(
-            ...run,
-            ...userns,
-            'made:1',
-            'stat',
-            '-c',
-            '%u:%g',
-            '/root/file',
-            '/root/in-running',
-            '/root/in-stopped',
-            '/bin/busybox',
-          ),
-          '1000:29\n0:0\n0:0\n0:0',
-        );
-      engine.must('rm', 'held');
-      engine.must('rmi', 'made:1');
-    });
+        for (
+          let tries = 0;
+          engine.docker(['exec', 'held', 'test', '-O', '/root/file']).status === 0 ||
+          engine.docker(['exec', 'held', 'test', '-f', '/root/file']).status !== 0;
+          tries++
+        )
+          assert.ok(tries < 100);
+        await engine.kill();
+        await engine.restart();
+        assert.equal(mapOf('held')[1], first);
+        engine.must('restart', '-t', '0', 'held');
+        for (const state of ['running', 'stopped']) {
+          if (state === 'stopped') engine.must('stop', '-t', '0', 'held');
+          assert.deepEqual(owners(engine.docker(['cp', 'held:/root/file', '-']).stdout)[0], '1000/29 file', state);
+          const exported = owners(
+            execFileSync('docker', ['-H', `unix://${engine.socket}`, 'export', 'held'], { maxBuffer: 1 << 26 }),
+          );
+          assert.ok(exported.includes('1000/29 root/file') && exported.includes('0/0 bin/busybox'), state);
+          writeFileSync(join(base, 'copied'), 'x');
+          engine.must('cp', join(base, 'copied'), `held:/root/in-${state}`);
+        }
+        assert.equal(engine.must('diff', 'held'), 'C /root\nA /root/file\nA /root/in-running\nA /root/in-stopped');
+        engine.must('commit', 'held', 'made:1');
+        for (const userns of [[], ['--userns', 'host']])
+          assert.equal(
+            engine.must(
+              ...run,
+              ...userns,
+              'made:1',
+              'stat',
+              '-c',
+              '%u:%g',
+              '/root/file',
+              '/root/in-running',
+              '/root/in-stopped',
+              '/bin/busybox',
+            ),
+            '1000:29\n0:0\n0:0\n0:0',
+          );
+        engine.must('rm', 'held');
+        engine.must('rmi', 'made:1');
+      });
   });
 
 test('what would be the host’s is refused in Docker’s words, and --userns host opts out', () => {
