@@ -3,10 +3,11 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { type Outcome, secondTime } from './file.ts';
 
-/** Files of one boot each; the second boot finds what the first one left. */
+/** Files of one boot each; a later boot finds what the first one left. */
 const lives: readonly (readonly string[])[] = [
-  ['test/vm/systemd.test.ts', 'test/vm/limits.test.ts'],
+  ['test/vm/systemd.test.ts'],
   ['test/vm/rebooted.test.ts'],
+  ['test/vm/limits.test.ts'],
 ];
 
 const kernelFlags = 'console=ttyS0 root=/dev/vda rw panic=-1 loglevel=4 apparmor=1 security=apparmor mitigations=off';

@@ -71,9 +71,14 @@ for (const [type, format, options] of [
       limits.release(home);
       rmSync(home, { recursive: true });
       rmSync(join(place, 'big'));
-      assert.deepEqual(quotas.use(place, project), { limit: 0, bytes: 0, inodes: 0 });
+      // XFS forgets a project that has nothing.
+      if (type === 'xfs') assert.throws(() => quotas.use(place, project), { code: 'ENOENT' });
+      else assert.deepEqual(quotas.use(place, project), { limit: 0, bytes: 0, inodes: 0 });
 
-      const engine = run(process.execPath, ['--test', 'test/system/disk-limits.test.ts'], {
+      if (type === 'xfs') return;
+      // One engine is enough: what is not the kernel's is the same on both. And without the kills, which take their time here.
+      const chosen = '--test-name-pattern=a container has|a volume has|nothing is left';
+      const engine = run(process.execPath, ['--test', chosen, 'test/system/disk-limits.test.ts'], {
         TMPDIR: place,
         BERTH_TEST_CACHE: cache,
         NODE_TEST_CONTEXT: undefined,
