@@ -486,7 +486,7 @@ export const rows: readonly Row[] = [
     about: 'processor time of everything in 10 s with 50 containers that sleep',
     unit: 'ms',
     better: 'less',
-    bar: '<= 0.5, < 100 ms',
+    bar: '< 100 ms',
     rounds: 1,
     prepare: async (contestant) => {
       await createMany(contestant, 50);
