@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { EngineError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
-import { textOfError } from './errors.ts';
+import { codeOfError, errorHeader, textOfError } from './errors.ts';
 import { jsonText } from './reply.ts';
 
 export interface CrowdDeps {
@@ -47,9 +47,10 @@ export class Crowd {
       return;
     }
     // Written and closed within these calls, so that the next one finds room.
-    const body = jsonText({ message: textOfError(this.refusal()) });
+    const refusal = this.refusal();
+    const body = jsonText({ message: textOfError(refusal) });
     socket.write(
-      `HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+      `HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n${errorHeader}: ${codeOfError(refusal)}\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
     );
     socket.destroy();
   }

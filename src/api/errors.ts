@@ -1,3 +1,4 @@
+import { type ErrorCode, errorCodeOf } from '../base/error-codes.ts';
 import { EngineError, type ErrorKind, messageOf } from '../base/errors.ts';
 import { jsonText, type Reply } from './reply.ts';
 
@@ -30,6 +31,14 @@ export function statusOfError(thrown: unknown): number {
   return thrown instanceof EngineError ? statusOf[thrown.kind] : 500;
 }
 
+/** The header that names an error's code: the shape of the body is docker's. */
+export const errorHeader = 'Berth-Error';
+
+export function codeOfError(thrown: unknown): ErrorCode {
+  if (!(thrown instanceof HttpError)) return errorCodeOf(thrown);
+  return thrown.status === 404 ? 'E_NOT_FOUND' : thrown.status < 500 ? 'E_INVALID' : 'E_INTERNAL';
+}
+
 /** What people read: the message, which many programs know by its beginning, and below it what to do where we know. */
 export function textOfError(thrown: unknown): string {
   const message = messageOf(thrown);
@@ -39,5 +48,6 @@ export function textOfError(thrown: unknown): string {
 export function errorReply(thrown: unknown): Reply {
   const status = statusOfError(thrown);
   if (status === 304) return { status };
-  return { status, type: 'application/json', body: jsonText({ message: textOfError(thrown) }) };
+  const headers = [errorHeader, codeOfError(thrown)];
+  return { status, type: 'application/json', headers, body: jsonText({ message: textOfError(thrown) }) };
 }

@@ -177,7 +177,7 @@ export function fakeEngine({
           execIds: () => [],
           namesOf: ({ name }) => [name],
           get: (name) => {
-            throw new EngineError('not-found', `No such container: ${name}`);
+            throw new EngineError('not-found', `No such container: ${name}`, { code: 'E_NO_SUCH_CONTAINER' });
           },
         },
         containers,
@@ -186,7 +186,7 @@ export function fakeEngine({
     images: room<Images>({
       list: async () => [],
       get: async (name) => {
-        throw new EngineError('not-found', `No such image: ${name}`);
+        throw new EngineError('not-found', `No such image: ${name}`, { code: 'E_NO_SUCH_IMAGE' });
       },
       ...images,
     }),

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { EngineError } from '../base/errors.ts';
 import { parseJson } from '../protocol/decode.ts';
-import { HttpError, statusOfError, textOfError } from './errors.ts';
+import { codeOfError, errorHeader, HttpError, statusOfError, textOfError } from './errors.ts';
 import { type ApiRequest, maxJsonBytes, tooLarge } from './request.ts';
 import { type TakenClient, watchHangUp } from './taken-client.ts';
 
@@ -23,7 +23,7 @@ export function refuseAttach(socket: Socket, error: unknown): void {
   const status = statusOfError(error);
   socket.resume();
   socket.end(
-    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Error'}\r\nContent-Type: ${rawStream}\r\nConnection: close\r\n\r\n${textOfError(error)}\r\n`,
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Error'}\r\nContent-Type: ${rawStream}\r\n${errorHeader}: ${codeOfError(error)}\r\nConnection: close\r\n\r\n${textOfError(error)}\r\n`,
   );
 }
 

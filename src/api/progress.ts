@@ -1,6 +1,6 @@
 import { EngineError, messageOf } from '../base/errors.ts';
 import type { Progress } from '../images/images.ts';
-import { textOfError } from './errors.ts';
+import { codeOfError, textOfError } from './errors.ts';
 import { type Reply, stream } from './reply.ts';
 import type { ApiRequest } from './request.ts';
 
@@ -27,7 +27,7 @@ export async function progressReply(
     } catch (error) {
       if (!out.signal.aborted)
         await out.write(
-          `${JSON.stringify({ errorDetail: { message: textOfError(error) }, error: messageOf(error) })}\r\n`,
+          `${JSON.stringify({ errorDetail: { message: textOfError(error) }, error: messageOf(error), errorCode: codeOfError(error) })}\r\n`,
         );
     } finally {
       await lines.return?.(undefined);

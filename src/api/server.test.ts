@@ -420,7 +420,7 @@ test('a pull fails with a status before the first line, and in the stream after 
   for await (const line of cut.client.stream('POST', '/images/create', { query })) lines.push(line);
   assert.deepEqual(lines, [
     { status: 'docker.io/library/x:1' },
-    { errorDetail: { message: 'connection reset' }, error: 'connection reset' },
+    { errorDetail: { message: 'connection reset' }, error: 'connection reset', errorCode: 'E_UNAVAILABLE' },
   ]);
 });
 

@@ -12,7 +12,7 @@ import {
   parseVersion,
 } from '../protocol/version.ts';
 import { Crowd, isOutOfFiles } from './crowd.ts';
-import { errorReply, HttpError, statusOfError } from './errors.ts';
+import { codeOfError, errorHeader, errorReply, HttpError, statusOfError } from './errors.ts';
 import { headerLines } from './flat-headers.ts';
 import { type FurtherPlace, listenAt } from './further-sockets.ts';
 import { isStream, jsonText, type Reply, type StreamReply, text } from './reply.ts';
@@ -191,7 +191,8 @@ export class ApiServer {
   #request(message: IncomingMessage, response: ServerResponse): void {
     const controller = lazyController(response);
     if (this.#crowd.turnsAway(message.socket)) {
-      const reply = { ...errorReply(this.#crowd.refusal()), headers: ['Connection', 'close'] };
+      const refused = errorReply(this.#crowd.refusal());
+      const reply = { ...refused, headers: [...(refused.headers ?? []), 'Connection', 'close'] };
       message.once('end', () => this.#send(message, response, reply, controller));
       dropRest(message);
       return;
@@ -326,7 +327,7 @@ export class ApiServer {
         this.#log.error('request failed', { method: message.method, path: message.url, status, error });
       const body = jsonText({ message: messageOf(error) });
       socket.write(
-        `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Error'}\r\n${headerLines(this.#common)}Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+        `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Error'}\r\n${headerLines(this.#common)}Content-Type: application/json\r\n${errorHeader}: ${codeOfError(error)}\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
       );
       socket.resume();
       socket.end();

@@ -15,7 +15,10 @@ export class FileError extends EngineError {
   readonly code: string;
 
   constructor(code: keyof typeof words & string, what: string, cause?: unknown) {
-    super(code === 'ENOENT' ? 'not-found' : 'invalid', `${what}: ${words[code]}`, { cause });
+    super(code === 'ENOENT' ? 'not-found' : 'invalid', `${what}: ${words[code]}`, {
+      cause,
+      ...(code === 'ENOENT' && { code: 'E_NO_SUCH_FILE' }),
+    });
     this.code = code;
   }
 }

@@ -134,6 +134,7 @@ function unreachable(address: EngineAddress, error: Error): EngineError {
         address.kind === 'unix'
           ? 'is it running? start it with: berth engine start'
           : 'is it running, and does its setting hosts name this port?',
+      code: 'E_NO_ENGINE',
     });
   return new EngineError('unavailable', `connect to ${name}: ${messageOf(error)}`, { cause: error });
 }

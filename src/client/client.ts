@@ -1,5 +1,6 @@
 import type { Duplex, Readable } from 'node:stream';
-import { EngineError, type ErrorKind } from '../base/errors.ts';
+import { isErrorCode } from '../base/error-codes.ts';
+import { EngineError, type ErrorKind, type ErrorOptions } from '../base/errors.ts';
 import { type ApiVersion, formatVersion, maxVersion, negotiate } from '../protocol/version.ts';
 import type { EngineAddress } from './address.ts';
 import { Connection, ConnectionWasClosed, type Head } from './connection.ts';
@@ -32,7 +33,7 @@ export interface EngineResponse {
 export class ResponseError extends EngineError {
   readonly status: number;
 
-  constructor(status: number, message: string, options: { readonly cause?: unknown; readonly hint?: string } = {}) {
+  constructor(status: number, message: string, options: ErrorOptions = {}) {
     super(kindOf(status), message, options);
     this.status = status;
   }
@@ -270,7 +271,12 @@ async function refusal(connection: Connection, method: string, head: Head): Prom
   } catch {
     // Attach is refused in plain text.
   }
-  return new ResponseError(head.status, message || `the engine answered ${head.status}`);
+  const code: unknown = head.headers.get('berth-error');
+  return new ResponseError(
+    head.status,
+    message || `the engine answered ${head.status}`,
+    isErrorCode(code) ? { code } : {},
+  );
 }
 
 async function readAll(body: AsyncIterable<Buffer>): Promise<string> {

@@ -13,7 +13,9 @@ export async function attach(room: Room, name: string, options: AttachOptions): 
   const { id, config } = container;
   const { status } = container.state;
   if (status === 'paused')
-    throw new EngineError('conflict', `container ${id} is paused, unpause the container before attach`);
+    throw new EngineError('conflict', `container ${id} is paused, unpause the container before attach`, {
+      code: 'E_PAUSED',
+    });
   if (status === 'restarting')
     throw new EngineError('conflict', `container ${id} is restarting, wait until the container is running`);
   const stdin = options.stdin && config.OpenStdin;

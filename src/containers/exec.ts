@@ -104,7 +104,10 @@ export class Execs {
     late.abort();
     if (!waited) throw new EngineError('internal', 'timeout waiting for exec session ready');
     if (!exec.task) throw new EngineError('invalid', 'exec process is not started');
-    if (!exec.state.running) throw new EngineError('not-found', `NotFound: process does not exist ${id}: not found`);
+    if (!exec.state.running)
+      throw new EngineError('not-found', `NotFound: process does not exist ${id}: not found`, {
+        code: 'E_NOT_RUNNING',
+      });
     await exec.task.resize(size);
   }
 
@@ -122,7 +125,8 @@ export class Execs {
     if (exec.started) await exec.begun.promise;
     const { task, state } = exec;
     const live = this.#room.live.get(state.containerId);
-    if (!task || !state.running || !live) throw new EngineError('conflict', `exec ${id} is not running`);
+    if (!task || !state.running || !live)
+      throw new EngineError('conflict', `exec ${id} is not running`, { code: 'E_NOT_RUNNING' });
     await signalSession(task, live.task, signal);
   }
 
@@ -205,7 +209,9 @@ export class Execs {
 
   #mayExec({ id, state }: ContainerRecord, name = id): void {
     if (state.status === 'paused')
-      throw new EngineError('conflict', `Container ${name} is paused, unpause the container before exec`);
+      throw new EngineError('conflict', `Container ${name} is paused, unpause the container before exec`, {
+        code: 'E_PAUSED',
+      });
     if (state.status === 'restarting')
       throw new EngineError('conflict', `Container ${id} is restarting, wait until the container is running`);
     if (!this.#room.live.has(id)) throw notRunning(id);
@@ -213,7 +219,7 @@ export class Execs {
 
   #get(id: string): Exec {
     const exec = this.#execs.get(id) ?? this.#byPrefix(id);
-    if (!exec) throw new EngineError('not-found', `No such exec instance: ${id}`);
+    if (!exec) throw new EngineError('not-found', `No such exec instance: ${id}`, { code: 'E_NO_SUCH_EXEC' });
     return exec;
   }
 

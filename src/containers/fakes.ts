@@ -297,7 +297,7 @@ export class FakeNetworks implements Networks {
   get(name: string): never | ReturnType<Networks['get']> {
     const all: readonly (readonly [string, string])[] = [...this.more, ['bridge', 'n']];
     const [found] = all.find((one) => one.includes(name)) ?? [];
-    if (!found) throw new EngineError('not-found', `network ${name} not found`);
+    if (!found) throw new EngineError('not-found', `network ${name} not found`, { code: 'E_NO_SUCH_NETWORK' });
     return {
       id: this.more.get(found) ?? 'n',
       name: found,

@@ -193,7 +193,10 @@ function rootOfProcess({ live }: Room, id: string, root: number): number | undef
 function refuse(error: unknown, name: string, path: string): never {
   const code = codeOf(error);
   if (code === 'ENOENT')
-    throw new EngineError('not-found', `Could not find the file ${path} in container ${name}`, { cause: error });
+    throw new EngineError('not-found', `Could not find the file ${path} in container ${name}`, {
+      cause: error,
+      code: 'E_NO_SUCH_FILE',
+    });
   if (code === 'ENOSPC' || code === 'EDQUOT')
     throw new EngineError('unavailable', `write ${path} in container ${name}: no space left on device`, {
       cause: error,

@@ -65,7 +65,10 @@ export function checkLinks(store: ContainerStore, { name, links }: ContainerReco
       throw new EngineError(
         'conflict',
         `Cannot link to a non running container: /${other?.name ?? link.name} AS /${name}/${link.alias}`,
-        { hint: other ? `start ${other.name} first` : 'make this container anew, with a link to one that is there' },
+        {
+          hint: other ? `start ${other.name} first` : 'make this container anew, with a link to one that is there',
+          code: 'E_NOT_RUNNING',
+        },
       );
     if (!other.attached.some(({ network }) => network === 'bridge'))
       throw invalid(`container ${other.id} not attached to default bridge network`);

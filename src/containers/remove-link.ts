@@ -14,7 +14,8 @@ export async function removeLink(room: Room, name: string): Promise<void> {
   const { id } = found.owner;
   await room.queue.run(id, async () => {
     const again = store.findLink(name);
-    if (again?.owner.id !== id) throw new EngineError('not-found', `No such container: ${name}`);
+    if (again?.owner.id !== id)
+      throw new EngineError('not-found', `No such container: ${name}`, { code: 'E_NO_SUCH_CONTAINER' });
     const { owner, link } = again;
     const links = (owner.links ?? []).filter((one) => one !== link);
     const record = { ...owner, links };

@@ -26,7 +26,7 @@ export async function remove(
   if (room.removing.has(id)) throw new EngineError('conflict', `removal of container ${name} is already in progress`);
   await room.queue.run(id, async () => {
     const container = room.store.byId(id);
-    if (!container) throw new EngineError('not-found', `No such container: ${name}`);
+    if (!container) throw new EngineError('not-found', `No such container: ${name}`, { code: 'E_NO_SUCH_CONTAINER' });
     if (room.removing.has(id)) throw new EngineError('conflict', `removal of container ${name} is already in progress`);
     if (isRunning(container) && !force)
       throw new EngineError(
@@ -36,11 +36,13 @@ export async function remove(
             ? 'container is paused and must be unpaused first'
             : `container is ${container.state.status}: stop the container before removing or force remove`
         }`,
+        { code: 'E_STILL_RUNNING' },
       );
     if (container.state.status === 'restarting' && !force)
       throw new EngineError(
         'conflict',
         `cannot remove container "${name}": container is restarting: stop the container before removing or force remove`,
+        { code: 'E_STILL_RUNNING' },
       );
     room.removing.add(id);
     try {

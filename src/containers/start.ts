@@ -41,7 +41,7 @@ export function start(room: Room, name: string): Promise<void> {
   return room.queue.run(id, async () => {
     const container = room.store.get(id);
     if (container.state.status === 'paused')
-      throw new EngineError('conflict', 'cannot start a paused container, try unpause instead');
+      throw new EngineError('conflict', 'cannot start a paused container, try unpause instead', { code: 'E_PAUSED' });
     if (room.machineEnds)
       throw new EngineError('unavailable', 'cannot start a container: the machine is shutting down');
     if (isRunning(container)) throw new EngineError('not-modified', `container ${container.name} is already running`);
@@ -256,6 +256,7 @@ function networkDonor(room: Room, name: string): Live {
   throw new EngineError(
     'conflict',
     `cannot join network namespace of a non running container: container ${other.name} is ${other.state.status}`,
+    { code: 'E_NOT_RUNNING' },
   );
 }
 
@@ -263,7 +264,10 @@ function networkDonor(room: Room, name: string): Live {
 function runningOther(room: Room, name: string, what: 'PID' | 'IPC'): Live {
   const { id } = room.store.get(name);
   const live = room.live.get(id);
-  if (!live) throw new EngineError('conflict', `failed to join ${what} namespace: container ${id} is not running`);
+  if (!live)
+    throw new EngineError('conflict', `failed to join ${what} namespace: container ${id} is not running`, {
+      code: 'E_NOT_RUNNING',
+    });
   return live;
 }
 

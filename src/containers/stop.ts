@@ -112,7 +112,9 @@ export async function kill(room: Room, name: string, text: string): Promise<void
       room.update(id, { own: { stoppedByUser: true } });
       return;
     }
-    throw new EngineError('conflict', `cannot kill container: ${name}: container ${id} is not running`);
+    throw new EngineError('conflict', `cannot kill container: ${name}: container ${id} is not running`, {
+      code: 'E_NOT_RUNNING',
+    });
   }
   // A signal of another kind than those that end it does not turn the restart policy off.
   const ends = signal === sigkill || !container.config.StopSignal || signal === stopSignal(container);
@@ -124,6 +126,7 @@ export async function kill(room: Room, name: string, text: string): Promise<void
     if (error instanceof EngineError && error.kind === 'conflict')
       throw new EngineError('conflict', `cannot kill container: ${name}: container ${id} is not running`, {
         cause: error,
+        code: 'E_NOT_RUNNING',
       });
     throw error;
   }
@@ -135,7 +138,8 @@ export function pause(room: Room, name: string, { forCommit = false } = {}): Pro
   const { id } = room.store.get(name);
   return room.queue.run(id, async () => {
     const { container, live } = running(room, id);
-    if (container.state.status === 'paused') throw new EngineError('conflict', `Container ${id} is already paused`);
+    if (container.state.status === 'paused')
+      throw new EngineError('conflict', `Container ${id} is already paused`, { code: 'E_PAUSED' });
     // Before it is: after a crash the record says that nobody else wanted it so.
     if (forCommit) room.update(id, { own: { pausedForCommit: true } });
     // Before the freeze: a probe that is frozen cannot be ended.
@@ -175,7 +179,7 @@ export function running(room: Room, name: string): { readonly container: Contain
 }
 
 export function notRunning(id: string): EngineError {
-  return new EngineError('conflict', `container ${id} is not running`);
+  return new EngineError('conflict', `container ${id} is not running`, { code: 'E_NOT_RUNNING' });
 }
 
 function stopSignal({ config }: ContainerRecord): number {

@@ -25,7 +25,7 @@ export class ContainerStore {
       if (found.length === 1) return this.#byId.get(found[0]!)!;
       if (found.length > 1) throw new EngineError('invalid', `multiple IDs found with provided prefix: ${name}`);
     }
-    throw new EngineError('not-found', `No such container: ${name}`);
+    throw new EngineError('not-found', `No such container: ${name}`, { code: 'E_NO_SUCH_CONTAINER' });
   }
 
   /** By full ID, name or that of a link (`web/db`) only. */
@@ -71,6 +71,7 @@ export class ContainerStore {
       throw new EngineError(
         'conflict',
         `Conflict. The container name "/${name}" is already in use by container "${holder}". You have to remove (or rename) that container to be able to reuse that name.`,
+        { code: 'E_NAME_IN_USE' },
       );
     this.#names.set(name, id);
     return () => {

@@ -36,6 +36,7 @@ export async function diskError(doing: string, path: string, bytes: number, caus
     return new EngineError('unavailable', `${doing} ${path}: no inodes left`, {
       cause,
       hint: 'the file system has room but no more files can be made: remove images that are not used (docker image prune -a)',
+      code: 'E_NO_SPACE',
     });
   return fullDisk(doing, path, bytes, `no space left on device (${free?.bytes ?? 0} bytes free)`, cause);
 }
@@ -44,6 +45,7 @@ export function fullDisk(doing: string, path: string, bytes: number, why: string
   return new EngineError('unavailable', `${doing} ${path} (${bytes} bytes): ${why}`, {
     cause,
     hint: 'free space on that file system, for instance with docker system prune, and try again',
+    code: 'E_NO_SPACE',
   });
 }
 

@@ -198,7 +198,7 @@ export class ImageStore implements Images {
 
   manifests(id: Digest): readonly ImageManifest[] {
     const graph = this.#graphs.get(id);
-    if (!graph) throw new EngineError('not-found', `No such image: ${id}`);
+    if (!graph) throw new EngineError('not-found', `No such image: ${id}`, { code: 'E_NO_SUCH_IMAGE' });
     return 'damage' in graph ? [] : manifestsOf(graph, this.#factsOf);
   }
 

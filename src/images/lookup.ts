@@ -63,11 +63,14 @@ export function pushTargets(
   if (given.digest) throw new EngineError('invalid', 'cannot push a digest reference');
   const tags = tagsOf(records, repositoryOf(given));
   if (tags.length === 0)
-    throw new EngineError('not-found', `An image does not exist locally with the tag: ${familiarRepository(given)}`);
+    throw new EngineError('not-found', `An image does not exist locally with the tag: ${familiarRepository(given)}`, {
+      code: 'E_NO_SUCH_IMAGE',
+    });
   if (allTags) return tags.map(([name, id]) => ({ reference: parseReference(name), id }));
   const reference = withDefaultTag(given);
   const id = records.names.get(formatReference(reference))?.descriptor.digest;
-  if (!id) throw new EngineError('not-found', `tag does not exist: ${familiarName(reference)}`);
+  if (!id)
+    throw new EngineError('not-found', `tag does not exist: ${familiarName(reference)}`, { code: 'E_NO_SUCH_IMAGE' });
   return [{ reference, id }];
 }
 
@@ -94,5 +97,5 @@ function byPrefix(records: ImageRecords, prefix: string): Found | undefined {
 }
 
 function missing(text: string): never {
-  throw new EngineError('not-found', `No such image: ${text}`);
+  throw new EngineError('not-found', `No such image: ${text}`, { code: 'E_NO_SUCH_IMAGE' });
 }

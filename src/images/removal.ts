@@ -1,3 +1,4 @@
+import type { ErrorCode } from '../base/error-codes.ts';
 import { EngineError } from '../base/errors.ts';
 import { type Digest, hexOf } from '../oci/digest.ts';
 import { familiarName, parseReference, type Reference, repositoryOf } from '../oci/reference.ts';
@@ -38,6 +39,7 @@ function byName(facts: RemovalFacts, reference: Reference): RemovalPlan {
     throw new EngineError(
       'conflict',
       `conflict: unable to remove repository reference "${familiarName(reference)}" (must force) - container ${short(user.id)} is using its referenced image ${short(hexOf(id))}`,
+      { code: 'E_IN_USE' },
     );
   const repository = repositoryOf(reference);
   const names = reference.digest ? [] : facts.names.filter((name) => name === nameOf(reference));
@@ -57,14 +59,16 @@ function mayDelete({ users, force }: RemovalFacts): boolean {
 
 function byId(facts: RemovalFacts): RemovalPlan {
   const { id, users, force, names, repositories } = facts;
-  const refuse = (how: string, why: string) =>
-    new EngineError('conflict', `conflict: unable to delete ${short(hexOf(id))} (${how}) - ${why}`);
+  const refuse = (how: string, why: string, code: ErrorCode = 'E_CONFLICT') =>
+    new EngineError('conflict', `conflict: unable to delete ${short(hexOf(id))} (${how}) - ${why}`, { code });
   const running = users.find((user) => user.running);
-  if (running) throw refuse('cannot be forced', `image is being used by running container ${short(running.id)}`);
+  if (running)
+    throw refuse('cannot be forced', `image is being used by running container ${short(running.id)}`, 'E_IN_USE');
   if (!force) {
     if (!isSingleReference(facts)) throw refuse('must be forced', 'image is referenced in multiple repositories');
     const stopped = users[0];
-    if (stopped) throw refuse('must be forced', `image is being used by stopped container ${short(stopped.id)}`);
+    if (stopped)
+      throw refuse('must be forced', `image is being used by stopped container ${short(stopped.id)}`, 'E_IN_USE');
   }
   return { names, repositories, image: true };
 }

@@ -93,7 +93,7 @@ export function define(asked: NetworkRequest, around: Surroundings): NetworkDefi
   if (!asked.ipv4 && !asked.ipv6 && !asked.configOnly && !asked.configFrom)
     throw invalid('IPv4 or IPv6 must be enabled');
   if ([...around.networks, ...around.configurations].some((network) => network.name === name))
-    throw new EngineError('conflict', `network with name ${name} already exists`);
+    throw new EngineError('conflict', `network with name ${name} already exists`, { code: 'E_NAME_IN_USE' });
   if (asked.configOnly) return defineConfiguration(asked);
   const request = withConfiguration(asked, around.configurations);
   const { driver, ipv4, ipv6 } = request;

@@ -40,7 +40,7 @@ export class Directory {
         `network ${nameOrId} is ambiguous (${prefixed.length} matches found based on ID prefix)`,
       );
     const found = named ?? prefixed[0];
-    if (!found) throw new EngineError('not-found', `network ${nameOrId} not found`);
+    if (!found) throw new EngineError('not-found', `network ${nameOrId} not found`, { code: 'E_NO_SUCH_NETWORK' });
     const configuration = defined.configurations.find(({ id }) => id === found.id);
     if (configuration) return describe(configuration, []);
     const network = defined.byId(found.id);

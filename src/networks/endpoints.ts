@@ -134,7 +134,7 @@ function take(ranges: readonly Range<Pool>[], wanted: string | undefined): Taken
     }
   }
   if (ranges.length === 0) return undefined;
-  throw full ?? new EngineError('forbidden', 'Address already in use');
+  throw full ?? new EngineError('forbidden', 'Address already in use', { code: 'E_ADDRESS_IN_USE' });
 }
 
 function randomMac(): string {

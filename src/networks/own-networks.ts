@@ -108,6 +108,7 @@ export class OwnNetworks {
       throw new EngineError(
         'forbidden',
         `error while removing network: network ${name} has active endpoints (${active.join(', ')})`,
+        { code: 'E_IN_USE' },
       );
     }
     await this.#removeAll([network]);

@@ -176,12 +176,14 @@ function alreadyAllocated(
       `Bind for ${bracket(address)}:${request.first} failed: port is already allocated${by}`,
       {
         hint: 'publish on another host port, or stop that container first',
+        code: 'E_PORT_IN_USE',
       },
     );
   }
   const range = request.first === 0 ? 'ephemeral ports' : `ports ${request.first}-${request.last}`;
   return new EngineError('conflict', `Bind for ${bracket(address)} failed: all ${range} are allocated`, {
     hint: 'remove containers that publish ports, or publish on another range',
+    code: 'E_PORT_IN_USE',
   });
 }
 
@@ -200,5 +202,9 @@ function refused(error: PortRefused, address: string, owner: string | undefined)
     code === 'EADDRNOTAVAIL'
       ? `no interface of this host has ${port.hostAddress}: publish on an address that ip address lists`
       : `publish on another host port, or stop ${owner ?? 'the process that listens there'} first`;
-  return new EngineError('conflict', `failed to bind host port for ${where}: ${reason}${by}`, { cause: error, hint });
+  return new EngineError('conflict', `failed to bind host port for ${where}: ${reason}${by}`, {
+    cause: error,
+    hint,
+    ...(code === 'EADDRINUSE' && { code: 'E_PORT_IN_USE' }),
+  });
 }

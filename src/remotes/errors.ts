@@ -1,4 +1,5 @@
 import { STATUS_CODES } from 'node:http';
+import type { ErrorCode } from '../base/error-codes.ts';
 import { codeOf, EngineError, type ErrorKind, messageOf } from '../base/errors.ts';
 import { familiarName, familiarRepository, type Reference } from '../oci/reference.ts';
 
@@ -6,6 +7,7 @@ export interface RegistryErrorOptions {
   readonly status?: number;
   readonly cause?: unknown;
   readonly hint?: string;
+  readonly code?: ErrorCode;
   readonly temporary?: boolean;
   readonly retryAfter?: number;
 }
@@ -21,9 +23,9 @@ export class RegistryError extends EngineError {
   constructor(
     kind: ErrorKind,
     message: string,
-    { status, cause, hint, temporary = false, retryAfter }: RegistryErrorOptions = {},
+    { status, cause, hint, code, temporary = false, retryAfter }: RegistryErrorOptions = {},
   ) {
-    super(kind, message, { cause, ...(hint ? { hint } : {}) });
+    super(kind, message, { cause, ...(hint ? { hint } : {}), ...(code && { code }) });
     this.status = status;
     this.temporary = temporary;
     this.retryAfter = retryAfter;
@@ -88,7 +90,10 @@ export function refusal(reference: Reference, { status, url, errors, retryAfter 
   const has = (code: string) => errors.some((error) => error.code === code);
   if (status === 401 || status === 403 || has('DENIED') || has('UNAUTHORIZED')) return accessDenied(reference, status);
   if (status === 404 && has('NAME_UNKNOWN'))
-    return new RegistryError('not-found', `repository ${familiarRepository(reference)} not found: ${said}`, { status });
+    return new RegistryError('not-found', `repository ${familiarRepository(reference)} not found: ${said}`, {
+      status,
+      code: 'E_NOT_IN_REGISTRY',
+    });
   if (status === 404 && url.pathname.includes('/blobs/'))
     return new RegistryError(
       'not-found',
@@ -101,7 +106,7 @@ export function refusal(reference: Reference, { status, url, errors, retryAfter 
     return new RegistryError(
       'not-found',
       `manifest for ${familiarName(reference)} not found: ${said || 'manifest unknown: manifest unknown'}`,
-      { status },
+      { status, code: 'E_NOT_IN_REGISTRY' },
     );
   if (status === 429)
     return new RegistryError('unavailable', `Get "${shown(url)}": ${said || 'toomanyrequests: too many requests'}`, {
@@ -146,7 +151,7 @@ export function accessDenied(reference: Reference, status: number): RegistryErro
   return new RegistryError(
     'not-found',
     `pull access denied for ${familiarRepository(reference)}, repository does not exist or may require 'docker login': denied: requested access to the resource is denied`,
-    { status },
+    { status, code: 'E_NOT_IN_REGISTRY' },
   );
 }
 

@@ -7,7 +7,8 @@ export class StartError extends EngineError implements StartFailure {
 
   constructor(exitCode: 125 | 126 | 127, message: string, options: { cause?: unknown; hint?: string } = {}) {
     // 400 for what the request named and is not there or may not be run; else it is ours.
-    super(exitCode === 125 ? 'internal' : 'invalid', message, options);
+    const code = exitCode === 125 ? undefined : exitCode === 126 ? 'E_COMMAND_NOT_EXECUTABLE' : 'E_COMMAND_NOT_FOUND';
+    super(exitCode === 125 ? 'internal' : 'invalid', message, { ...options, ...(code && { code }) });
     this.exitCode = exitCode;
   }
 }

@@ -11,6 +11,7 @@ export function explainWrite(error: unknown, path: string): unknown {
   return new EngineError('unavailable', `write ${path}: ${leftOn(path, code)}`, {
     cause: error,
     hint: 'free space on that file system, or remove images that are not used: docker image prune -a',
+    code: 'E_NO_SPACE',
   });
 }
 

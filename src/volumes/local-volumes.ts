@@ -242,7 +242,9 @@ export class LocalVolumes implements Volumes, AsyncDisposable {
       }
       const users = this.#users.usersOf(name);
       if (users.length > 0)
-        throw new EngineError('conflict', `remove ${name}: volume is in use - [${users.join(', ')}]`);
+        throw new EngineError('conflict', `remove ${name}: volume is in use - [${users.join(', ')}]`, {
+          code: 'E_IN_USE',
+        });
       const { root, database, events } = this.#deps;
       const { mountpoint, options } = this.#get(name);
       const empty = Object.keys(options).length === 0 && (await isEmpty(mountpoint));
@@ -492,7 +494,7 @@ export function checkName(name: string): void {
 }
 
 function notFound(name: string): EngineError {
-  return new EngineError('not-found', `get ${name}: no such volume`);
+  return new EngineError('not-found', `get ${name}: no such volume`, { code: 'E_NO_SUCH_VOLUME' });
 }
 
 function diskError(what: string, error: unknown): EngineError {

@@ -76,7 +76,8 @@ async function twoLooks(containers: Containers, id: string, request: ApiRequest)
         looks.push(sample);
         if (looks.length === 2) both.resolve();
       },
-      removed: () => both.reject(new EngineError('not-found', `No such container: ${id}`)),
+      removed: () =>
+        both.reject(new EngineError('not-found', `No such container: ${id}`, { code: 'E_NO_SUCH_CONTAINER' })),
     });
     await both.promise;
   } finally {

@@ -97,7 +97,9 @@ function attachOptions({ query }: ApiRequest, container: Container): AttachOptio
     detachKeys: parseDetachKeys(query.get('detachKeys') ?? ''),
   };
   if (container.state.status === 'paused')
-    throw new EngineError('conflict', `container ${container.id} is paused, unpause the container before attach`);
+    throw new EngineError('conflict', `container ${container.id} is paused, unpause the container before attach`, {
+      code: 'E_PAUSED',
+    });
   if (container.state.status === 'restarting')
     throw new EngineError('conflict', `container ${container.id} is restarting, wait until the container is running`);
   return options;
