@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { commands, compatibilityDocs } from '../scripts/compatibility-docs.ts';
 import { configurationDocs } from '../scripts/configuration-docs.ts';
 import { daemonJsonDocs } from '../scripts/daemon-json-docs.ts';
+import { errorCodes } from '../src/base/error-codes.ts';
 
 const root = new URL('../', import.meta.url).pathname;
 
@@ -32,6 +33,12 @@ test('the tests that docs/compatibility.md names are there', () => {
     return ![`'${quoted}'`, `"${quoted}"`, `  ${quoted}: [`].some((written) => text.includes(written));
   });
   assert.deepEqual(gone, []);
+});
+
+test('docs/cli.md lists every error code', () => {
+  const text = readFileSync(join(root, 'docs/cli.md'), 'utf8');
+  const listed = [...text.matchAll(/^\| `(E_\w+)` \| (.*) \|$/gm)].map(([, code, about]) => [code, about]);
+  assert.deepEqual(Object.fromEntries(listed), errorCodes);
 });
 
 test('every link between our documents leads somewhere', () => {

@@ -1,8 +1,8 @@
-import { EngineError, messageOf } from '../base/errors.ts';
+import { EngineError } from '../base/errors.ts';
 import { aliases, commands, dockerOnly } from './catalogue.ts';
 import { type Command, didYouMean, helpFor, parseArguments, UsageError } from './command.ts';
 import { type Entries, type Entry, type Group, isGroup } from './complete.ts';
-import { plain, printError, printErrorJson } from './terminal.ts';
+import { plain, printFailure } from './terminal.ts';
 
 /** Runs one command line and returns its exit code. */
 export async function runCli(words: readonly string[]): Promise<number> {
@@ -18,19 +18,16 @@ export async function runCli(words: readonly string[]): Promise<number> {
     const found = find(args);
     if ('group' in found) return say(groupHelp(found.name, found.group));
     const command = await found.entry.load();
-    const own = command.passThrough ? found.rest.slice(0, firstOperand(found.rest)) : found.rest;
+    const below = Object.entries(command.commands ?? {}).find(([name]) => name === found.rest[0])?.[1];
+    const own = command.passThrough && !below ? found.rest.slice(0, firstOperand(found.rest)) : found.rest;
     json = own.some((word) => /^--json(?:=true|=1)?$/.test(word));
     // -h is --hostname where docker has it so.
     const short = Object.values(command.options).some((option) => option.short === '-h') ? '--help' : '-h';
-    if (own.includes('--help') || own.includes(short)) return say(helpFor(command));
+    if (own.includes('--help') || own.includes(short)) return say(helpFor(below ?? command));
     return await run(found.name, command, found.rest);
   } catch (error) {
-    // Not by class: the bundles of the larger commands have classes of their own.
-    const { hint, exitCode } = (error ?? {}) as { hint?: unknown; exitCode?: unknown };
-    const print = json ? printErrorJson : printError;
-    // The engine's own advice comes at the end of its message.
-    const [message = '', advice] = messageOf(error).split(/\n\s*try: /);
-    print(message, typeof hint === 'string' ? hint : advice);
+    const { exitCode } = (error ?? {}) as { exitCode?: unknown };
+    printFailure(error, json);
     return typeof exitCode === 'number' ? exitCode : 1;
   }
 }

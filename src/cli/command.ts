@@ -31,6 +31,8 @@ export interface Command {
   readonly operands: { readonly least: number; readonly most: number };
   /** Options end at the first operand: what follows belongs to the program that is run. */
   readonly passThrough?: boolean;
+  /** Of one that passes through: first operands that are commands of ours, with options of their own. */
+  readonly commands?: Readonly<Record<string, Command>>;
   readonly examples?: readonly string[];
   /** Returns the exit code. */
   run(parsed: Parsed): Promise<number>;
@@ -41,8 +43,13 @@ export class UsageError extends EngineError {
   readonly exitCode = 125;
 
   constructor(message: string, hint: string) {
-    super('invalid', message, { hint });
+    super('invalid', message, { hint, code: 'E_USAGE' });
   }
+}
+
+/** `--json` where stdout has an archive already. */
+export function stdoutIsTaken(instead: string): UsageError {
+  return new UsageError('--json: the archive goes to stdout, which has no room for anything else', instead);
 }
 
 /** Reads `-d -p 80:80 --name=x IMAGE ARGS`: long and short options, joined flags (`-it`), `--` ends options. */

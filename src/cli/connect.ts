@@ -39,6 +39,7 @@ function explain(error: unknown, address: EngineAddress): unknown {
     return new EngineError('unavailable', `no engine answers on ${path}`, {
       cause: error,
       hint: 'berth engine start',
+      code: 'E_NO_ENGINE',
     });
   if (code === 'EACCES')
     return new EngineError('forbidden', `${path} is not yours to use`, {

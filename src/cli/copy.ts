@@ -68,7 +68,7 @@ export async function copyIn(
   };
   if (from === '-') return await put(path, process.stdin);
   const local = statSync(from, { throwIfNoEntry: false });
-  if (!local) throw new EngineError('not-found', `${from} is not there`);
+  if (!local) throw new EngineError('not-found', `${from} is not there`, { code: 'E_NO_SUCH_FILE' });
   const there = await lookIn(client, container, path);
   const target = placeFor(
     { isDirectory: local.isDirectory(), contents: isContents(from) },
@@ -100,7 +100,8 @@ export function placeFor(
       'invalid',
       from.isDirectory ? 'cannot copy a directory onto a file' : `${shown} is no directory`,
     );
-  if (wants && !from.isDirectory) throw new EngineError('not-found', `there is no directory ${shown}`);
+  if (wants && !from.isDirectory)
+    throw new EngineError('not-found', `there is no directory ${shown}`, { code: 'E_NO_SUCH_FILE' });
   const bare = to.replace(/\/+\.?$/, '') || '/';
   return { directory: dirname(bare), name: basename(bare) };
 }
@@ -121,7 +122,9 @@ async function followed(client: EngineClient, container: string, path: string): 
 async function statOf(client: EngineClient, container: string, path: string): Promise<PathStat> {
   const stat = await lookAt(client, container, path);
   if (stat) return stat;
-  throw new EngineError('not-found', `Could not find the file ${path} in container ${container}`);
+  throw new EngineError('not-found', `Could not find the file ${path} in container ${container}`, {
+    code: 'E_NO_SUCH_FILE',
+  });
 }
 
 /** Undefined when the container has nothing there. */

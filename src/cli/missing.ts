@@ -18,7 +18,10 @@ export async function withNearName(client: EngineClient, error: unknown): Promis
     if (asked === undefined) continue;
     const near = nearest(asked, await engineNames(client, kind).catch(() => []));
     if (near === undefined) return error;
-    return new ResponseError(error.status, error.message, { cause: error, hint: `did you mean ${near}?` });
+    return new ResponseError(error.status, error.message, {
+      cause: error,
+      hint: `did you mean ${near}?`,
+    });
   }
   return error;
 }

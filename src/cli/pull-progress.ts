@@ -1,13 +1,25 @@
-import { EngineError } from '../base/errors.ts';
+import { isErrorCode } from '../base/error-codes.ts';
+import { EngineError, type ErrorKind } from '../base/errors.ts';
 import type { EngineClient } from '../client/client.ts';
 import { authHeader } from './credentials.ts';
 import { humanBytes, paint, plain } from './terminal.ts';
 
-interface Line {
+/** The last line of a progress stream that failed. */
+export interface FailureLine {
+  readonly error?: string;
+  readonly errorDetail?: { readonly message?: string };
+  readonly errorCode?: string;
+}
+
+/** What the engine said in it, with its advice and its code. */
+export function failedLine(kind: ErrorKind, { error = '', errorDetail, errorCode: code }: FailureLine): EngineError {
+  return new EngineError(kind, errorDetail?.message ?? error, isErrorCode(code) ? { code } : {});
+}
+
+interface Line extends FailureLine {
   readonly status?: string;
   readonly id?: string;
   readonly stream?: string;
-  readonly error?: string;
   readonly progressDetail?: { readonly current?: number; readonly total?: number };
 }
 
@@ -45,7 +57,7 @@ export async function pullImage(
   })) {
     if (line.error) {
       if (live) process.stderr.write('\r\x1b[K');
-      throw new EngineError('unavailable', line.error);
+      throw failedLine('unavailable', line);
     }
     last = line.status ?? last;
     if (line.id && line.status) {

@@ -1,3 +1,6 @@
+import { type ErrorCode, errorCodeOf } from '../base/error-codes.ts';
+import { messageOf } from '../base/errors.ts';
+
 /** Sequences that begin with ESC, or with its short form of one byte: CSI; OSC, DCS and their like with their text; all others. */
 const sequences =
   /(?:\u001b\[|\u009b)[0-?]*[ -/]*[@-~]?|(?:\u001b[\]PX^_]|[\u0090\u0098\u009d-\u009f])[^\u0007\u001b\u009c\n]*(?:\u0007|\u001b\\|\u009c)?|\u001b[ -/]*[0-~]?/g;
@@ -66,14 +69,23 @@ export function paint(colour: keyof typeof codes, text: string, stream: NodeJS.W
 }
 
 /** `berth: what could not be done` and, below it, the next command to try. */
-export function printError(message: string, hint?: string): void {
+export function printError(message: string, hint?: string, code?: ErrorCode): void {
   process.stderr.write(`${paint('red', 'berth:', process.stderr)} ${plain(message)}\n`);
   if (hint) process.stderr.write(`  try: ${plain(hint)}\n`);
+  if (code) process.stderr.write(`  code: ${code}\n`);
 }
 
 /** The same for `--json`: on stderr, so that what is on stdout stays what was asked for. */
-export function printErrorJson(message: string, hint?: string): void {
-  process.stderr.write(`${jsonText({ error: message, ...(hint && { try: hint }) })}\n`);
+export function printErrorJson(message: string, hint: string | undefined, code: ErrorCode): void {
+  process.stderr.write(`${jsonText({ error: message, code, ...(hint && { try: hint }) })}\n`);
+}
+
+/** Whatever was thrown, for people or as JSON. The engine's own advice comes at the end of its message. */
+export function printFailure(thrown: unknown, json: boolean): void {
+  // Not by class: the bundles of the larger commands have classes of their own.
+  const { hint } = (thrown ?? {}) as { hint?: unknown };
+  const [message = '', advice] = messageOf(thrown).split(/\n\s*try: /);
+  (json ? printErrorJson : printError)(message, typeof hint === 'string' ? hint : advice, errorCodeOf(thrown));
 }
 
 /** JSON in which no letter is a command to a terminal: it escapes the control characters below space by itself, these not. */

@@ -20,14 +20,18 @@ describe('what is taken is told with who has it, and the way out', () => {
     const second = berth.run(['run', '-d', '--name', 'second', '-p', '8080:80', 'bb:1', 'sleep', '1000']);
     assert.deepEqual([second.status, second.stdout], [125, '']);
     assert.match(second.stderr, /port 8080 of 127\.0\.0\.1 is taken by container first: .*port is already allocated/);
-    assert.match(second.stderr, /\n {2}try: berth stop first, or publish on another port: -p 8081:PORT\n$/);
+    assert.match(
+      second.stderr,
+      /\n {2}try: berth stop first, or publish on another port: -p 8081:PORT\n {2}code: E_PORT_IN_USE\n$/,
+    );
     assert.equal(engine.must('ps', '-aq').split('\n').length, 1);
     engine.must('create', '--name', 'third', '-p', '127.0.0.1:8080:80', 'bb:1', 'sleep', '1000');
     const started = berth.run(['start', 'third']);
     assert.equal(started.status, 1);
     assert.match(started.stderr, /is taken by container first[^]*try: berth stop first/);
-    const json = JSON.parse(berth.run(['start', '--json', 'third']).stderr) as { error: string; try: string };
-    assert.match(json.error, /is taken by container first/);
+    const json = JSON.parse(berth.run(['start', '--json', 'third']).stderr) as Record<string, string>;
+    assert.match(json['error']!, /is taken by container first/);
+    assert.equal(json['code'], 'E_PORT_IN_USE');
     engine.must('rm', '-f', 'first', 'third');
   });
 
@@ -38,7 +42,10 @@ describe('what is taken is told with who has it, and the way out', () => {
       const taken = berth.run(['run', '-d', '-p', '0.0.0.0:8090:80', 'bb:1', 'sleep', '1000']);
       assert.equal(taken.status, 125);
       assert.match(taken.stderr, /port 8090 is taken by node \(pid \d+\), which is no container: /);
-      assert.match(taken.stderr, /\n {2}try: stop node \(pid \d+\), or publish on another port: -p 8091:PORT\n$/);
+      assert.match(
+        taken.stderr,
+        /\n {2}try: stop node \(pid \d+\), or publish on another port: -p 8091:PORT\n {2}code: E_PORT_IN_USE\n$/,
+      );
       assert.equal(engine.must('ps', '-aq'), '');
     } finally {
       listener.end();
@@ -55,7 +62,10 @@ describe('what is taken is told with who has it, and the way out', () => {
         wants.stderr,
         /address 10\.55\.0\.9 is taken by container has in network back: .*Address already in use/,
       );
-      assert.match(wants.stderr, /\n {2}try: ask for another address, or berth rm -f has\n$/);
+      assert.match(
+        wants.stderr,
+        /\n {2}try: ask for another address, or berth rm -f has\n {2}code: E_ADDRESS_IN_USE\n$/,
+      );
     }
     berth.must('run', '-d', '--name', 'joins', 'bb:1', 'sleep', '1000');
     const joins = berth.run(['network', 'connect', '--ip', '10.55.0.9', 'back', 'joins']);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { BerthCli } from '../lib/berth-cli.ts';
 import { busyboxArchive } from '../lib/busybox-image.ts';
@@ -236,5 +237,71 @@ describe('the verbs of docker, in our own CLI', () => {
     assert.match(berth.must('volume', '-q'), /^v1$/m);
     assert.match(berth.must('volume', 'ls'), /^v1 /m);
     assert.equal(berth.must('volume', 'rm', 'v1'), 'v1\n');
+  });
+
+  test('--json gives one JSON value on stdout, and errors with codes as JSON on stderr', async () => {
+    const archive = busyboxArchive({ name: 'bb:1' });
+    const out = join(engine.dir, 'out.tar');
+    const passing = `run -d --name j1 bb:1 sleep 1000|create --name k1 bb:1 true|ps -a|images|inspect j1|top j1|port j1|ports|why j1|diff j1
+      stats --no-stream j1|exec -d j1 sleep 1|exec ls|update --pids-limit 64 j1|rename k1 l1|pause j1|unpause j1|commit j1 made:1|tag made:1 made:2
+      history made:1|rmi made:2 made:1|save -o ${out} bb:1|load -i ${archive}|export -o ${out} j1|import ${out} flat:1|cp j1:/etc/passwd ${out}
+      network create n|network connect n j1|network disconnect n j1|network ls|network rm n|volume create v9|volume ls|volume rm v9
+      logout localhost:1|restart -t 0 j1|kill j1|wait j1|start j1|stop -t 0 j1|rm j1 l1|df|info|version|container prune -f|image prune -f`;
+    for (const line of passing.split(/\||\n */)) {
+      const [verb = '', second = '', ...rest] = line.split(' ');
+      const words =
+        ['network', 'volume', 'container', 'image', 'exec'].includes(verb) &&
+        /^(?:ls|create|connect|disconnect|rm|prune)$/.test(second)
+          ? [verb, second, '--json', ...rest]
+          : [verb, '--json', second, ...rest];
+      const said = berth.run(words.filter(Boolean));
+      assert.equal(said.status, 0, `${line}: ${said.stderr}`);
+      assert.doesNotThrow(() => JSON.parse(said.stdout), `${line}: ${said.stdout}`);
+    }
+
+    engine.must('run', '-d', '--name', 'held', '-p', '8123:80', '-v', 'used:/data', 'bb:1', 'sleep', '1000');
+    const failing: Readonly<Record<string, string>> = {
+      'stop nosuch': 'E_NO_SUCH_CONTAINER',
+      'rmi nosuch': 'E_NO_SUCH_IMAGE',
+      'network rm nosuch': 'E_NO_SUCH_NETWORK',
+      'volume rm nosuch': 'E_NO_SUCH_VOLUME',
+      'exec kill nosuch': 'E_NO_SUCH_EXEC',
+      'cp held:/nosuch -q /tmp': 'E_NO_SUCH_FILE',
+      'create --name held bb:1': 'E_NAME_IN_USE',
+      'network create bridge': 'E_NAME_IN_USE',
+      'volume rm used': 'E_IN_USE',
+      'rm held': 'E_STILL_RUNNING',
+      'unpause held': 'E_CONFLICT',
+      'run -d -p 8123:80 bb:1': 'E_PORT_IN_USE',
+      'run -d bb:1 nosuch': 'E_COMMAND_NOT_FOUND',
+      'run -d bb:1 /etc': 'E_COMMAND_NOT_EXECUTABLE',
+      'ps --nosuch': 'E_USAGE',
+      'save bb:1': 'E_USAGE',
+      'update --memory 1 held': 'E_INVALID',
+    };
+    const codes = Object.keys(failing).map((line): readonly [string, string] => {
+      const [verb = '', ...rest] = line.split(' ');
+      const said = berth.run(
+        /^(?:network|volume|exec)$/.test(verb) ? [...line.split(' '), '--json'] : [verb, '--json', ...rest],
+      );
+      assert.notEqual(said.status, 0, line);
+      assert.equal(said.stdout, '', line);
+      const { error, code } = JSON.parse(said.stderr) as { error: string; code: string };
+      assert.ok(error.length > 5, line);
+      return [line, code];
+    });
+    assert.deepEqual(Object.fromEntries(codes), failing);
+    const several = berth.run(['rm', '--json', 'nosuch', 'neither']);
+    assert.deepEqual(
+      several.stderr
+        .trim()
+        .split('\n')
+        .map((line) => (JSON.parse(line) as { code: string }).code),
+      ['E_NO_SUCH_CONTAINER', 'E_NO_SUCH_CONTAINER'],
+    );
+    assert.equal((JSON.parse(several.stdout) as unknown[]).length, 2);
+    assert.match(berth.run(['stop', 'nosuch']).stderr, /\n {2}code: E_NO_SUCH_CONTAINER\n$/);
+    engine.must('rm', '-f', '-v', 'held');
+    engine.must('volume', 'rm', 'used');
   });
 });

@@ -97,6 +97,7 @@ describe('the berth command without an engine', () => {
     assert.match(swarm.stderr, /no such command: swarm; it is docker's.*\n {2}try: DOCKER_HOST=unix:\S+ docker swarm/);
     assert.deepEqual(JSON.parse(berth(env, ['ps', '--json']).stderr), {
       error: 'no engine answers on /nonexistent/engine.sock',
+      code: 'E_NO_ENGINE',
       try: 'berth engine start',
     });
     const named = berth(env, ['run', '-h', 'ahoy', 'bb:1']);
@@ -123,7 +124,12 @@ describe('the berth command without an engine', () => {
     ]) {
       const result = berth(env, args);
       assert.equal(result.status, 1, args[0]);
-      assert.equal(result.stderr, 'berth: no engine answers on /nonexistent/engine.sock\n  try: berth engine start\n');
+      const told = [
+        'berth: no engine answers on /nonexistent/engine.sock',
+        'try: berth engine start',
+        'code: E_NO_ENGINE',
+      ];
+      assert.equal(result.stderr, `${told.join('\n  ')}\n`);
     }
     assert.equal(berth(env, ['run', '--rm', 'bb:1']).status, 125);
     const version = berth(env, ['version']);

@@ -22,14 +22,18 @@ export const exec: Command = {
     workdir: { short: '-w', value: 'DIR', about: 'the working directory' },
     'detach-keys': { value: 'KEYS', about: 'what leaves it running (ctrl-p,ctrl-q)' },
     privileged: { about: 'no confinement' },
+    json: { about: 'with -d: its id as JSON' },
   },
   operands: { least: 1, most: Number.POSITIVE_INFINITY },
   passThrough: true,
+  get commands() {
+    return { ls, kill };
+  },
   async run(parsed) {
     const [first, ...rest] = parsed.operands;
     const plainly = Object.keys(exec.options).every((name) => parsed.values(name).length === 0);
     // With an option before them these words are containers.
-    const own = plainly ? ({ ls, kill } as Readonly<Record<string, Command>>)[first!] : undefined;
+    const own = plainly ? exec.commands![first!] : undefined;
     if (own) return await own.run(parseArguments(`exec ${first}`, own, rest));
     if (rest.length === 0)
       throw new UsageError('berth exec takes a container and a command, got 1', 'berth exec --help');
@@ -64,6 +68,7 @@ async function execute(
   const start = { json: { Detach: detach, Tty: tty } };
   if (detach) {
     await client.json('POST', `/exec/${Id}/start`, start);
+    if (parsed.flag('json')) printJson({ id: Id });
     return 0;
   }
   const query = { endWithClient: parsed.flag('keep') ? undefined : 1 };

@@ -2,7 +2,7 @@ import { createWriteStream } from 'node:fs';
 import { Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { EngineError } from '../../base/errors.ts';
-import type { Command } from '../command.ts';
+import { type Command, stdoutIsTaken } from '../command.ts';
 import { withEngine } from '../connect.ts';
 import { copyIn, copyOut } from '../copy.ts';
 import { plain, printJson } from '../terminal.ts';
@@ -22,6 +22,7 @@ export const cp: Command = {
     archive: { short: '-a', about: 'with owners: as they were, or of the user that the container runs as' },
     'follow-link': { short: '-L', about: 'what a link at SRC leads to, not the link' },
     quiet: { short: '-q', about: 'has no meaning here: nothing is said but errors' },
+    json: { about: 'from where to where, as JSON; not where stdout has the tar' },
   },
   operands: { least: 2, most: 2 },
   examples: ['berth cp web:/etc/nginx/nginx.conf .', 'berth cp ./site/. web:/usr/share/nginx/html'],
@@ -30,12 +31,14 @@ export const cp: Command = {
     const source = inContainer(from);
     const target = inContainer(to);
     if (source && target) throw new EngineError('invalid', 'copying between containers is not supported');
+    if (parsed.flag('json') && to === '-') throw stdoutIsTaken('berth cp CONTAINER:PATH FILE');
     const options = { owners: parsed.flag('archive'), follow: parsed.flag('follow-link') };
     await withEngine(async (client) => {
       if (source) await copyOut(client, { ...source, to, ...options });
       else if (target) await copyIn(client, { from, ...target, ...options });
       else throw new EngineError('invalid', 'one of the two must be a path in a container: CONTAINER:PATH');
     });
+    if (parsed.flag('json')) printJson({ from, to });
     return 0;
   },
 };
@@ -58,16 +61,21 @@ export const diff: Command = {
 export const exportFiles: Command = {
   usage: 'export [-o FILE] CONTAINER',
   about: 'Writes all files of a container but what is mounted, as a tar.',
-  options: { output: { short: '-o', value: 'FILE', about: 'where to; else stdout' } },
+  options: {
+    output: { short: '-o', value: 'FILE', about: 'where to; else stdout' },
+    json: { about: 'with -o: which container and which file, as JSON' },
+  },
   operands: { least: 1, most: 1 },
   async run(parsed) {
     const file = parsed.value('output');
+    if (!file && parsed.flag('json')) throw stdoutIsTaken('berth export -o FILE CONTAINER');
     if (!file && process.stdout.isTTY)
       throw new EngineError('invalid', 'an archive is nothing for a terminal', { hint: 'name a file with -o' });
     await withEngine(async (client) => {
       const { body } = await client.request('GET', `${place(parsed.operands[0]!)}/export`);
       await write(body, file);
     });
+    if (parsed.flag('json')) printJson({ container: parsed.operands[0], file });
     return 0;
   },
 };

@@ -3,15 +3,14 @@ import { rename, rm, stat } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { EngineError, messageOf } from '../../base/errors.ts';
-import { type Command, UsageError } from '../command.ts';
+import { type Command, stdoutIsTaken, UsageError } from '../command.ts';
 import { withEngine } from '../connect.ts';
-import { splitTag } from '../pull-progress.ts';
+import { type FailureLine, failedLine, splitTag } from '../pull-progress.ts';
 import { humanBytes, plain, printJson } from '../terminal.ts';
 
-interface LoadLine {
+interface LoadLine extends FailureLine {
   readonly stream?: string;
   readonly id?: string;
-  readonly error?: string;
   readonly progressDetail?: { readonly current?: number };
 }
 
@@ -39,7 +38,7 @@ export const load: Command = {
         contentType: 'application/x-tar',
       })) {
         if (live && (line.error || line.stream)) process.stderr.write('\r\x1b[K');
-        if (line.error) throw new EngineError('invalid', line.error);
+        if (line.error) throw failedLine('invalid', line);
         if (line.id) layers.set(line.id, line.progressDetail?.current ?? layers.get(line.id) ?? 0);
         if (live && !line.stream && performance.now() - shown >= 80) {
           shown = performance.now();
@@ -64,11 +63,13 @@ export const save: Command = {
   options: {
     output: { short: '-o', value: 'FILE', about: 'where to; it appears when it is whole' },
     platform: { value: 'OS/ARCH', about: 'only the image for this platform' },
+    json: { about: 'with -o: which images and which file, as JSON' },
   },
   operands: { least: 1, most: Number.POSITIVE_INFINITY },
   examples: ['berth save -o web.tar web:1 web:2', 'berth save web:1 | zstd > web.tar.zst'],
   async run(parsed) {
     const file = parsed.value('output');
+    if (file === undefined && parsed.flag('json')) throw stdoutIsTaken('berth save -o FILE IMAGE...');
     if (file === undefined && process.stdout.isTTY)
       throw new UsageError('an archive is nothing for a terminal', 'berth save -o FILE IMAGE...');
     await withEngine(async (client) => {
@@ -77,6 +78,7 @@ export const save: Command = {
       if (file === undefined) await pipeline(body, process.stdout, { end: false });
       else await writeWhole(file, body);
     });
+    if (parsed.flag('json')) printJson({ images: parsed.operands, file });
     return 0;
   },
 };
@@ -98,7 +100,7 @@ export const importImage: Command = {
     const [repo, tag] = name === undefined ? ['', ''] : splitTag(name);
     const body = isUrl ? undefined : await openFile(source === '-' ? undefined : source);
     await withEngine(async (client) => {
-      for await (const line of client.stream<{ status?: string; error?: string }>('POST', '/images/create', {
+      for await (const line of client.stream<FailureLine & { status?: string }>('POST', '/images/create', {
         query: {
           fromSrc: isUrl ? source! : '-',
           ...{ repo, tag, message: parsed.value('message'), changes: parsed.values('change') },
@@ -106,7 +108,7 @@ export const importImage: Command = {
         },
         ...(body && { body, contentType: 'application/x-tar' }),
       })) {
-        if (line.error) throw new EngineError('invalid', line.error);
+        if (line.error) throw failedLine('invalid', line);
         if (!line.status?.startsWith('sha256:')) continue;
         if (parsed.flag('json')) printJson({ id: line.status });
         else process.stdout.write(`${plain(line.status)}\n`);

@@ -2,9 +2,10 @@ import type { Command, Parsed } from '../command.ts';
 import { withEngine } from '../connect.ts';
 import { formatOption, formatted } from '../format.ts';
 import { imageViews, type ListedImage } from '../list-views.ts';
+import { withNearName } from '../missing.ts';
 import { filtersOf } from '../pairs.ts';
 import { pullImage, splitTag } from '../pull-progress.ts';
-import { humanBytes, plain, printJson, table } from '../terminal.ts';
+import { humanBytes, plain, printFailure, printJson, table } from '../terminal.ts';
 
 export const pull: Command = {
   usage: 'pull [OPTIONS] IMAGE',
@@ -20,7 +21,11 @@ export const pull: Command = {
   operands: { least: 1, most: 1 },
   async run(parsed) {
     const [image] = parsed.operands;
-    const how = { platform: parsed.value('platform'), quiet: parsed.flag('quiet'), allTags: parsed.flag('all-tags') };
+    const how = {
+      platform: parsed.value('platform'),
+      quiet: parsed.flag('quiet') || parsed.flag('json'),
+      allTags: parsed.flag('all-tags'),
+    };
     const pulled = await withEngine((client) => pullImage(client, image!, how));
     if (parsed.flag('json')) printJson(pulled);
     else if (parsed.flag('quiet')) process.stdout.write(`${plain(image!)}\n`);
@@ -99,18 +104,20 @@ function removedLine({ Untagged, Deleted }: Gone): string {
 }
 
 export const tag: Command = {
-  usage: 'tag IMAGE NAME',
+  usage: 'tag [OPTIONS] IMAGE NAME',
   about: 'Gives an image another name.',
-  options: {},
+  options: { json: { about: 'both names as JSON' } },
   operands: { least: 2, most: 2 },
   async run(parsed) {
     const [image, name] = parsed.operands;
     const [repo, text] = splitTag(name!);
     await withEngine((client) => client.json('POST', `/images/${image}/tag`, { query: { repo, tag: text } }));
+    if (parsed.flag('json')) printJson({ image, name });
     return 0;
   },
 };
 
+/** Goes on after one that failed. */
 export const rmi: Command = {
   usage: 'rmi [OPTIONS] IMAGE...',
   about: 'Takes names off images, and removes those that have none left.',
@@ -122,20 +129,25 @@ export const rmi: Command = {
   operands: { least: 1, most: Number.POSITIVE_INFINITY },
   async run(parsed) {
     const all: unknown[] = [];
+    let failed = false;
     await withEngine(async (client) => {
-      for (const image of parsed.operands) {
-        const gone = await client.json<readonly Gone[]>('DELETE', `/images/${image}`, {
-          query: {
+      for (const image of parsed.operands)
+        try {
+          const query = {
             force: parsed.flag('force') ? 1 : 0,
             noprune: parsed.flag('no-prune') ? 1 : undefined,
-          },
-        });
-        all.push(...gone);
-        if (!parsed.flag('json')) for (const one of gone) process.stdout.write(removedLine(one));
-      }
+          };
+          const gone = await client.json<readonly Gone[]>('DELETE', `/images/${image}`, { query });
+          all.push(...gone);
+          if (!parsed.flag('json')) for (const one of gone) process.stdout.write(removedLine(one));
+        } catch (error) {
+          if (parsed.operands.length === 1) throw error;
+          failed = true;
+          printFailure(await withNearName(client, error), parsed.flag('json'));
+        }
     });
     if (parsed.flag('json')) printJson(all);
-    return 0;
+    return failed ? 1 : 0;
   },
 };
 

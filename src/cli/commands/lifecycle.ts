@@ -1,9 +1,10 @@
-import { EngineError, messageOf } from '../../base/errors.ts';
+import { type ErrorCode, errorCodeOf } from '../../base/error-codes.ts';
+import { messageOf } from '../../base/errors.ts';
 import type { EngineClient } from '../../client/client.ts';
 import type { Command, Option, Parsed } from '../command.ts';
 import { withEngine } from '../connect.ts';
 import { withNearName } from '../missing.ts';
-import { plain, printError, printJson } from '../terminal.ts';
+import { plain, printFailure, printJson } from '../terminal.ts';
 
 type Query = Readonly<Record<string, string | number | undefined>>;
 
@@ -21,7 +22,7 @@ function each(
     operands: { least: 1, most: Number.POSITIVE_INFINITY },
     async run(parsed) {
       const json = parsed.flag('json');
-      const outcomes: { container: string; done: boolean; error?: string }[] = [];
+      const outcomes: { container: string; done: boolean; error?: string; code?: ErrorCode }[] = [];
       let failed = 0;
       await withEngine(async (client) => {
         for (const container of parsed.operands) {
@@ -32,9 +33,8 @@ function each(
           } catch (error) {
             if (parsed.operands.length === 1) throw error;
             failed++;
-            outcomes.push({ container, done: false, error: messageOf(error) });
-            const told = await withNearName(client, error);
-            printError(messageOf(told), told instanceof EngineError ? told.hint : undefined);
+            outcomes.push({ container, done: false, error: messageOf(error), code: errorCodeOf(error) });
+            printFailure(await withNearName(client, error), json);
           }
         }
       });
@@ -129,13 +129,14 @@ export const wait: Command = {
 };
 
 export const rename: Command = {
-  usage: 'rename CONTAINER NEW_NAME',
+  usage: 'rename [OPTIONS] CONTAINER NEW_NAME',
   about: 'Gives a container another name.',
-  options: {},
+  options: { json: { about: 'both names as JSON' } },
   operands: { least: 2, most: 2 },
   async run(parsed) {
     const [container, name] = parsed.operands;
     await withEngine((client) => post(client, container!, 'rename', { name: name! }));
+    if (parsed.flag('json')) printJson({ container, name });
     return 0;
   },
 };

@@ -4,7 +4,7 @@ import { EngineError } from '../../base/errors.ts';
 import { type Command, UsageError } from '../command.ts';
 import { withEngine } from '../connect.ts';
 import { Credentials, serverNamed } from '../credentials.ts';
-import { plain } from '../terminal.ts';
+import { plain, printJson } from '../terminal.ts';
 
 export const login: Command = {
   usage: 'login [OPTIONS] [SERVER]',
@@ -13,6 +13,7 @@ export const login: Command = {
     username: { short: '-u', value: 'NAME', about: 'who' },
     password: { short: '-p', value: 'TEXT', about: 'better by --password-stdin: others can read arguments' },
     'password-stdin': { about: 'reads the password from stdin' },
+    json: { about: 'where, as whom and what keeps it, as JSON' },
   },
   operands: { least: 0, most: 1 },
   async run(parsed) {
@@ -28,20 +29,22 @@ export const login: Command = {
     );
     const credentials = await Credentials.open();
     const kept = await credentials.store(server, { username, password, identityToken: IdentityToken });
-    process.stderr.write(`signed in to ${plain(server)} as ${plain(username)}; kept by ${plain(kept)}\n`);
+    if (parsed.flag('json')) printJson({ server, username, keptBy: kept });
+    else process.stderr.write(`signed in to ${plain(server)} as ${plain(username)}; kept by ${plain(kept)}\n`);
     return 0;
   },
 };
 
 export const logout: Command = {
-  usage: 'logout [SERVER]',
+  usage: 'logout [OPTIONS] [SERVER]',
   about: 'Forgets the credentials for a registry, Docker Hub when none is named.',
-  options: {},
+  options: { json: { about: 'where, and whether there was a sign-in, as JSON' } },
   operands: { least: 0, most: 1 },
   async run(parsed) {
     const server = serverNamed(parsed.operands[0]);
     const known = await (await Credentials.open()).erase(server);
-    process.stderr.write(known ? `signed out of ${plain(server)}\n` : `not signed in to ${plain(server)}\n`);
+    if (parsed.flag('json')) printJson({ server, signedOut: known });
+    else process.stderr.write(known ? `signed out of ${plain(server)}\n` : `not signed in to ${plain(server)}\n`);
     return 0;
   },
 };

@@ -1,4 +1,4 @@
-import { EngineError, messageOf } from '../../base/errors.ts';
+import { EngineError } from '../../base/errors.ts';
 import type { EngineClient } from '../../client/client.ts';
 import { type Command, type Parsed, UsageError } from '../command.ts';
 import { withAddressHolder } from '../conflicts.ts';
@@ -7,7 +7,7 @@ import { formatOption, formatted } from '../format.ts';
 import { networkView } from '../list-views.ts';
 import { withNearName } from '../missing.ts';
 import { filtersOf, pairsOf, splitOnce } from '../pairs.ts';
-import { paint, plain, printError, printJson, table } from '../terminal.ts';
+import { paint, plain, printFailure, printJson, table } from '../terminal.ts';
 
 interface Listed {
   readonly Name: string;
@@ -179,6 +179,7 @@ export const connect: Command = {
     'link-local-ip': { value: 'ADDRESS', many: true, about: 'a link-local address' },
     'driver-opt': { value: 'NAME=VALUE', many: true, about: 'an option of the driver' },
     'gw-priority': { value: 'NUMBER', about: 'the network with the highest gives the way out' },
+    json: { about: 'what was connected, as JSON' },
   },
   operands: { least: 2, most: 2 },
   async run(parsed) {
@@ -211,6 +212,7 @@ export const connect: Command = {
         throw await withAddressHolder(client, error, addresses);
       }),
     );
+    if (parsed.flag('json')) printJson({ network, container });
     return 0;
   },
 };
@@ -218,12 +220,16 @@ export const connect: Command = {
 export const disconnect: Command = {
   usage: 'network disconnect [OPTIONS] NETWORK CONTAINER',
   about: 'Takes a container out of a network.',
-  options: { force: { short: '-f', about: 'also one that is not there any more' } },
+  options: {
+    force: { short: '-f', about: 'also one that is not there any more' },
+    json: { about: 'what was disconnected, as JSON' },
+  },
   operands: { least: 2, most: 2 },
   async run(parsed) {
     const [network, Container] = parsed.operands;
     const json = { Container, Force: parsed.flag('force') };
     await withEngine((client) => client.json('POST', `${at(network!)}/disconnect`, { json }));
+    if (parsed.flag('json')) printJson({ network, container: Container });
     return 0;
   },
 };
@@ -256,8 +262,7 @@ async function remove(client: EngineClient, name: string, parsed: Parsed): Promi
     const missing = error instanceof EngineError && error.kind === 'not-found';
     if (missing && parsed.flag('force')) return 'missing';
     if (parsed.operands.length === 1) throw error;
-    const told = await withNearName(client, error);
-    printError(messageOf(told), told instanceof EngineError ? told.hint : undefined);
+    printFailure(await withNearName(client, error), parsed.flag('json'));
     return 'failed';
   }
 }

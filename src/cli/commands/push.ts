@@ -1,15 +1,12 @@
-import { EngineError } from '../../base/errors.ts';
 import type { Command } from '../command.ts';
 import { withEngine } from '../connect.ts';
 import { authHeader } from '../credentials.ts';
-import { splitTag } from '../pull-progress.ts';
+import { type FailureLine, failedLine, splitTag } from '../pull-progress.ts';
 import { humanBytes, paint, plain, printJson } from '../terminal.ts';
 
-interface Line {
+interface Line extends FailureLine {
   readonly status?: string;
   readonly id?: string;
-  readonly error?: string;
-  readonly errorDetail?: { readonly message?: string };
   readonly progressDetail?: { readonly current?: number; readonly total?: number };
   readonly aux?: { readonly manifestPushedInsteadOfIndex?: boolean };
 }
@@ -42,7 +39,7 @@ export const push: Command = {
       })) {
         if (line.error) {
           if (live) process.stderr.write('\r\x1b[K');
-          throw new EngineError('unavailable', line.errorDetail?.message ?? line.error);
+          throw failedLine('unavailable', line);
         }
         if (line.id) layers.set(line.id, line.progressDetail?.current ?? layers.get(line.id) ?? 0);
         const [, pushed, digest] = /^(\S+): digest: (\S+) size: \d+$/.exec(line.status ?? '') ?? [];

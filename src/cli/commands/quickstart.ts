@@ -10,7 +10,8 @@ import { assembleWelcome, welcomeName } from '../../images/embedded.ts';
 import type { Command } from '../command.ts';
 import { engineConfig, engineOptions } from '../engine-config.ts';
 import { engineStatus, startInBackground } from '../engine-process.ts';
-import { paint, plain } from '../terminal.ts';
+import { type FailureLine, failedLine } from '../pull-progress.ts';
+import { paint, plain, printJson } from '../terminal.ts';
 
 const containerName = 'welcome';
 const wantedPort = 8080;
@@ -20,7 +21,7 @@ export const quickstart: Command = {
   usage: 'quickstart [OPTIONS]',
   about:
     'Installs what is missing, starts the engine, makes an image from Debian packages without any registry, runs it with a\npublished port, and fetches its page.',
-  options: engineOptions,
+  options: { ...engineOptions, json: { about: 'where the page is, as JSON; the steps go to stderr' } },
   operands: { least: 0, most: 0 },
   async run(parsed) {
     const began = performance.now();
@@ -36,8 +37,13 @@ export const quickstart: Command = {
     const port = await container(client);
     const page = await step(`page fetched from http://localhost:${port}`, () => fetchPage(port));
     const title = /<title>([^<]*)<\/title>/.exec(page)?.[1] ?? '';
+    const seconds = (performance.now() - began) / 1000;
+    if (parsed.flag('json')) {
+      printJson({ url: `http://localhost:${port}`, title, bytes: page.length, seconds, socket: config.socket });
+      return 0;
+    }
     process.stdout.write(
-      `\n  ${paint('bold', plain(title))}: ${page.length} bytes, served by a container, ${((performance.now() - began) / 1000).toFixed(1)} s after the start\n`,
+      `\n  ${paint('bold', plain(title))}: ${page.length} bytes, served by a container, ${seconds.toFixed(1)} s after the start\n`,
     );
     process.stdout.write(next(config.socket, port));
     return 0;
@@ -72,12 +78,12 @@ async function image(client: EngineClient): Promise<void> {
   try {
     const { path } = await step(`image ${name} assembled from Debian packages`, () => assembleWelcome({ workDir }));
     await step('image loaded into the engine', async () => {
-      for await (const line of client.stream<{ error?: string }>('POST', '/images/load', {
+      for await (const line of client.stream<FailureLine>('POST', '/images/load', {
         query: { quiet: 1 },
         body: createReadStream(path),
         contentType: 'application/x-tar',
       })) {
-        if (line.error) throw new EngineError('invalid', line.error);
+        if (line.error) throw failedLine('invalid', line);
       }
     });
   } finally {

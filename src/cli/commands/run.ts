@@ -96,7 +96,7 @@ async function createContainer(
   const cidfile = parsed.value('cidfile');
   if (cidfile !== undefined) claim(cidfile);
   const platform = parsed.value('platform');
-  const quiet = parsed.flag('quiet');
+  const quiet = parsed.flag('quiet') || parsed.flag('json');
   if (pull === 'always') await pullImage(client, image, { platform, quiet });
   const make = async () => {
     const json = await onLoopback(client, image, parsed, body);

@@ -1,10 +1,12 @@
+import { type ErrorCode, errorCodeOf } from '../../base/error-codes.ts';
 import { messageOf } from '../../base/errors.ts';
 import type { Command } from '../command.ts';
 import { withEngine } from '../connect.ts';
 import { formatOption, formatted } from '../format.ts';
 import { volumeView } from '../list-views.ts';
+import { withNearName } from '../missing.ts';
 import { filtersOf, pairsOf, splitOnce } from '../pairs.ts';
-import { plain, printError, printJson, table } from '../terminal.ts';
+import { plain, printFailure, printJson, table } from '../terminal.ts';
 
 interface Listed {
   readonly Name: string;
@@ -93,7 +95,7 @@ export const rm: Command = {
   operands: { least: 1, most: Number.POSITIVE_INFINITY },
   async run(parsed) {
     const force = parsed.flag('force') ? 1 : 0;
-    const outcomes: { volume: string; done: boolean; error?: string }[] = [];
+    const outcomes: { volume: string; done: boolean; error?: string; code?: ErrorCode }[] = [];
     await withEngine(async (client) => {
       for (const volume of parsed.operands)
         try {
@@ -102,8 +104,8 @@ export const rm: Command = {
           if (!parsed.flag('json')) process.stdout.write(`${plain(volume)}\n`);
         } catch (error) {
           if (parsed.operands.length === 1) throw error;
-          outcomes.push({ volume, done: false, error: messageOf(error) });
-          printError(messageOf(error));
+          outcomes.push({ volume, done: false, error: messageOf(error), code: errorCodeOf(error) });
+          printFailure(await withNearName(client, error), parsed.flag('json'));
         }
     });
     if (parsed.flag('json')) printJson(outcomes);
