@@ -174,7 +174,7 @@ export const commands: readonly (readonly [command: string, needs: readonly stri
     ['POST /images/load'],
     'images-out: save and load: the same image under the same names, from a file and through a pipe',
   ],
-  ['login', ['POST /auth'], 'images-out: login, push, logout at a registry that asks for a password'],
+  ['login, logout', ['POST /auth'], 'images-out: login, push, logout at a registry that asks for a password'],
   ['logs', ['GET /containers/ID/logs'], 'lifecycle: logs: tail, timestamps, since, until, follow to the end'],
   [
     'manifest inspect',
@@ -292,6 +292,51 @@ function stateOf(endpoint: string): State {
   return 'yes';
 }
 
+/** What only our own CLI has, and the test that holds it: a file below the project, and what the test is called. */
+export const ownCommands: readonly (readonly [command: string, heldBy: string])[] = [
+  ['quickstart', 'test/vm/systemd.test.ts: a page is served while systemd stops and starts the engine'],
+  ['ports', 'test/system/cli-ports.test.ts: each published port, its container, and who can reach it by which address'],
+  ['why', 'test/system/cli-why.test.ts: one that ended by itself: exit code, last output, events, advice'],
+  [
+    'debug',
+    'test/system/cli-debug.test.ts: a shell of another image in the processes and the network of the target, with its files',
+  ],
+  ['inspect --as run|compose', 'test/system/cli-recreate.test.ts: what is no container, or no form, is refused'],
+  [
+    'exec ls, exec kill',
+    'test/system/cli-exec.test.ts: --keep and --detach leave it running; exec ls shows it, exec kill ends it with what it started',
+  ],
+  ['df', 'test/system/cli-df.test.ts: its rooms add up to what du says, and know what is in which'],
+  ['prune', 'test/system/cli-upkeep.test.ts: prune shows what it will remove, asks, and removes that and nothing else'],
+  ['ps', 'test/system/cli-verbs.test.ts: a failure points to why, a stop does not'],
+  [
+    'logs, of what was removed',
+    'test/system/removed-logs.test.ts: are shown by logs and why, with the last of a name first; docker does not see them',
+  ],
+  [
+    'run --on-unhealthy',
+    'test/system/cli-unhealthy.test.ts: restart: it is started again until it is well, without a restart policy',
+  ],
+  ['adopt', 'src/adopt/plan.test.ts: a plan names what is taken and its size, a layer of two images once'],
+  [
+    'engine',
+    'test/system/cli.test.ts: engine start, status, stop and a second start, with settings from the environment and flags',
+  ],
+  ['doctor', 'test/system/cli.test.ts: version and doctor'],
+  [
+    'completion',
+    'test/system/cli-completion.test.ts: bash: commands, flags, names; an image behind its colon as readline wants it',
+  ],
+  [
+    '-H ssh://user@host',
+    'test/system/ssh.test.ts: berth -H and BERTH_HOST reach it, with what is said on both outputs and the exit code',
+  ],
+  [
+    '--json',
+    'test/system/cli-verbs.test.ts: --json gives one JSON value on stdout, and errors with codes as JSON on stderr',
+  ],
+];
+
 /** docs/compatibility.md, from the table of routes. `node scripts/compatibility-docs.ts` writes it; test/docs.test.ts holds it. */
 export function compatibilityDocs(): string {
   const states = new Map(Object.values(endpoints).flatMap((all) => all.map((one) => [one, stateOf(one)] as const)));
@@ -306,6 +351,10 @@ export function compatibilityDocs(): string {
     const works = missing.length === 0 ? 'yes' : `not yet: ${missing.map((one) => `\`${one}\``).join(', ')}`;
     const at = heldBy.indexOf(': ');
     return `| \`docker ${command}\` | ${works} | ${heldBy && `\`${heldBy.slice(0, at)}\`: ${heldBy.slice(at + 2)}`} |`;
+  });
+  const own = ownCommands.map(([command, heldBy]) => {
+    const at = heldBy.indexOf(': ');
+    return `| \`berth ${command.replace('|', '\\|')}\` | yes | \`${heldBy.slice(0, at)}\`: ${heldBy.slice(at + 2)} |`;
   });
   const tables = Object.entries(endpoints).map(
     ([title, all]) =>
@@ -324,6 +373,15 @@ The last column names a test of \`test/compat/\` that holds the command: its fil
 | command | works | held by |
 | --- | --- | --- |
 ${rows.join('\n')}
+
+## Commands of our own CLI
+
+\`berth\` has docker's verbs for one host with docker's flags (\`test/system/cli-flags.test.ts\`); this is what it has besides, or in
+its own way ([cli.md](cli.md)).
+
+| command | works | held by |
+| --- | --- | --- |
+${own.join('\n')}
 
 ## Endpoints of the Engine API 1.51
 

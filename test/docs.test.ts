@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { commands, compatibilityDocs } from '../scripts/compatibility-docs.ts';
+import { commands, compatibilityDocs, ownCommands } from '../scripts/compatibility-docs.ts';
 import { configurationDocs } from '../scripts/configuration-docs.ts';
 import { daemonJsonDocs } from '../scripts/daemon-json-docs.ts';
 import { errorCodes } from '../src/base/error-codes.ts';
+import { commands as own } from '../src/cli/catalogue.ts';
 
 const root = new URL('../', import.meta.url).pathname;
 
@@ -33,6 +34,25 @@ test('the tests that docs/compatibility.md names are there', () => {
     return ![`'${quoted}'`, `"${quoted}"`, `  ${quoted}: [`].some((written) => text.includes(written));
   });
   assert.deepEqual(gone, []);
+});
+
+test('every verb that docker has not stands in docs/compatibility.md, with a test that is there, and in docs/cli.md', () => {
+  const gone = ownCommands.filter(([, heldBy]) => {
+    const [file = '', ...title] = heldBy.split(': ');
+    return !existsSync(join(root, file)) || !readFileSync(join(root, file), 'utf8').includes(title.join(': '));
+  });
+  assert.deepEqual(gone, []);
+  const verbs = Object.keys(own);
+  const known = [...commands, ...ownCommands].flatMap(([command]) => command.split(/[ ,]+/));
+  assert.deepEqual(
+    verbs.filter((verb) => !known.includes(verb)),
+    [],
+  );
+  const text = readFileSync(join(root, 'docs/cli.md'), 'utf8');
+  assert.deepEqual(
+    verbs.filter((verb) => !text.includes(`\`${verb}\``) && !text.includes(`berth ${verb}`)),
+    [],
+  );
 });
 
 test('docs/cli.md lists every error code', () => {
