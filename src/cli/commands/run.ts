@@ -30,7 +30,7 @@ export const run: Command = {
     'on-unhealthy': unhealthy,
     'sig-proxy': { about: 'signals go to its program (true)' },
     'detach-keys': { value: 'KEYS', about: 'what leaves it running (ctrl-p,ctrl-q)' },
-    json: { about: 'with -d: its id, name and ports as JSON' },
+    json: { about: 'with -d: its id, name, ports and whether it runs, as JSON' },
   },
   operands: { least: 1, most: Number.POSITIVE_INFINITY },
   passThrough: true,
@@ -188,7 +188,8 @@ async function onLoopback(
 async function sayStarted({ Id, Name, NetworkSettings, State }: ContainerInfo, parsed: Parsed): Promise<void> {
   const name = plain(Name.slice(1));
   if (parsed.flag('json')) {
-    printJson({ id: Id, name, ports: NetworkSettings.Ports });
+    const ended = State.Running ? {} : { exitCode: State.ExitCode };
+    printJson({ id: Id, name, running: State.Running, ...ended, ports: NetworkSettings.Ports });
     return;
   }
   const lines = [
