@@ -57,6 +57,7 @@ test('R14 S45 clients that never read: the engine stays small, the others are se
     Array.from({ length: 10 }, () => [
       ask(engine, 'GET', `/containers/${id}/logs?follow=1&stdout=1&stderr=1`),
       ask(engine, 'GET', '/events'),
+      ask(engine, 'GET', `/containers/${id}/stats`),
     ]).flat(),
   );
   let most = 0;
@@ -195,6 +196,7 @@ test('R25 S45 clients that vanish in the middle: nothing of them stays, and no e
       `POST /v1.47/containers/${tty}/attach?stream=1&stdout=1&stdin=1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n`,
       `GET /v1.47/containers/${id}/logs?follow=1&stdout=1 HTTP/1.1\r\nHost: x\r\n\r\n`,
       'GET /v1.47/events HTTP/1.1\r\nHost: x\r\n\r\n',
+      `GET /v1.47/containers/${id}/stats HTTP/1.1\r\nHost: x\r\n\r\n`,
       `POST /v1.47/containers/${id}/wait HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n`,
       `POST /v1.47/exec/${session}/start HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/json\r\nContent-Length: ${said.length}\r\n\r\n${said}`,
       'POST /v1.47/images/load HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-tar\r\nContent-Length: 100000\r\n\r\nxxxx',
@@ -226,7 +228,7 @@ test('R25 S45 clients that vanish in the middle: nothing of them stays, and no e
     after = openFiles(engine.pid);
     if (after <= before + 5) break;
   }
-  t.diagnostic(`${before} descriptors before, ${after} after ${rounds * 9} clients`);
+  t.diagnostic(`${before} descriptors before, ${after} after ${rounds * 10} clients`);
   assert.ok(after <= before + 5, `${before} descriptors before, ${after} after`);
   noBugs(engine);
   // Their sessions end with the input that went with them.
