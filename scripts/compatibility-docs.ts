@@ -308,7 +308,7 @@ export const ownCommands: readonly (readonly [command: string, heldBy: string])[
   ],
   ['df', 'test/system/cli-df.test.ts: its rooms add up to what du says, and know what is in which'],
   ['prune', 'test/system/cli-upkeep.test.ts: prune shows what it will remove, asks, and removes that and nothing else'],
-  ['ps', 'test/system/cli-verbs.test.ts: a failure points to why, a stop does not'],
+  ['ps', 'test/system/cli-verbs.test.ts: ps says how long a stop waits, and that its first process ignores the signal'],
   [
     'logs, of what was removed',
     'test/system/removed-logs.test.ts: are shown by logs and why, with the last of a name first; docker does not see them',

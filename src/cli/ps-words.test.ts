@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ContainerState } from './container-info.ts';
-import { healthText, isFailure, portsText, stateText } from './ps-words.ts';
+import { healthText, isFailure, portsText, stateText, stoppingText } from './ps-words.ts';
 
 const known = (changes: Partial<ContainerState>) => ({ OOMKilled: false, Error: '', ...changes }) as ContainerState;
 
@@ -58,4 +58,13 @@ test('ports: both families of one are one, and who may come is told apart', () =
     '8080→80 local, 10.0.0.1:53→80/udp, 80',
   );
   assert.equal(portsText([]), '-');
+});
+
+test('a stop that waits says since when, until when, and why nothing happens', () => {
+  const stop = { id: 'x', signal: 15, elapsed: 7300, seconds: 10, program: 'sh', ignored: true };
+  assert.equal(stoppingText(stop), 'stopping 7 s/10 s (ignores SIGTERM: PID 1 is sh)');
+  assert.equal(stoppingText({ ...stop, ignored: false }), 'stopping 7 s/10 s');
+  assert.equal(stoppingText({ ...stop, elapsed: 13_100 }), 'stuck in stop: not ended 3 s after SIGKILL');
+  const { seconds: _, ...endless } = stop;
+  assert.equal(stoppingText(endless), 'stopping 7 s (ignores SIGTERM: PID 1 is sh)');
 });

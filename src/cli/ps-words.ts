@@ -1,5 +1,5 @@
 import type { ContainerState } from './container-info.ts';
-import { exitWord } from './words.ts';
+import { exitWord, signalName } from './words.ts';
 
 /** What commands read of an item of `GET /containers/json`. */
 export interface Listed {
@@ -29,6 +29,26 @@ export function isFailure({ State, Status }: Pick<Listed, 'State' | 'Status'>, k
   if (known?.Error || known?.OOMKilled || State === 'dead') return true;
   const code = /^(?:Exited|Restarting) \((\d+)\)/.exec(Status)?.[1];
   return code !== undefined && !['0', '130', '143'].includes(code);
+}
+
+/** An item of `GET /berth/stopping`. */
+export interface StoppingNow {
+  readonly id: string;
+  readonly signal: number;
+  readonly elapsed: number;
+  readonly seconds?: number;
+  readonly program: string;
+  readonly ignored: boolean;
+}
+
+/** `stopping 7 s/10 s (ignores SIGTERM: PID 1 is sh)`. */
+export function stoppingText({ signal, elapsed, seconds, program, ignored }: StoppingNow): string {
+  const passed = Math.floor(elapsed / 1000);
+  if (seconds !== undefined && elapsed > (seconds + 1) * 1000)
+    return `stuck in stop: not ended ${passed - seconds} s after SIGKILL`;
+  const name = signalName(signal);
+  const why = ignored && program !== '' ? ` (ignores ${name}: PID 1 is ${program})` : '';
+  return `stopping ${passed} s${seconds === undefined ? '' : `/${seconds} s`}${why}`;
 }
 
 /** `up 3 minutes`, `exited (137: killed, out of memory) 3 minutes ago`. `known` is what inspect says of one that failed. */

@@ -11,6 +11,7 @@ import type { ContainerFiles } from './files.ts';
 import type { Pruned } from './prune.ts';
 import type { RemovedContainer } from './removed-logs.ts';
 import type { Sample, SampleListener } from './stats.ts';
+import type { Stopping } from './stopping.ts';
 
 export type Status = 'created' | 'running' | 'paused' | 'restarting' | 'removing' | 'exited' | 'dead';
 
@@ -226,6 +227,8 @@ export interface Containers {
   resize(name: string, size: TerminalSize): Promise<void>;
   /** Frames, or raw bytes of a container with a terminal, for every line of the log that is asked for. */
   logs(name: string, options: LogOptions): AsyncIterable<Buffer>;
+  /** The stops that wait for a container to end. */
+  stopping(): Promise<readonly Stopping[]>;
   /** Removed containers whose logs are kept, the one that was removed last first. */
   removed(): readonly RemovedContainer[];
   /** The log of one of them, by its whole ID. Throws `not-found`. */

@@ -35,6 +35,7 @@ import { type ContainersDeps, Room, recordKind } from './room.ts';
 import { start } from './start.ts';
 import type { Sample, SampleListener } from './stats.ts';
 import { endWithMachine, kill, pause, restart, running, type StopOptions, stop, unpause } from './stop.ts';
+import { stoppingNow } from './stopping.ts';
 import { top } from './top.ts';
 import { update } from './update.ts';
 
@@ -191,6 +192,10 @@ export class EngineContainers implements Containers, ImageUsers, AsyncDisposable
 
   logs(name: string, options: LogOptions): AsyncIterable<Buffer> {
     return readLogs(this.#room, name, options);
+  }
+
+  stopping() {
+    return stoppingNow(this.#room);
   }
 
   removed() {

@@ -122,6 +122,8 @@ export class Room {
   /** What is released after an answer, in order for each container. A start waits for it, a remove does not. */
   readonly cleanup = new KeyedQueue();
   readonly live = new Map<string, Live>();
+  /** The stops that wait; `since` by `performance.now()`. */
+  readonly stopping = new Map<string, { readonly signal: number; readonly since: number; readonly seconds: number }>();
   /** Those with a mount, a network or a bundle: from their start until it is released. */
   readonly held = new Set<string>();
   /** Attached before the start. */

@@ -45,6 +45,9 @@ export async function stop(
   const container = room.store.byId(id);
   const wanted = options.timeout ?? container?.config.StopTimeout ?? room.deps.config.stopTimeout;
   const seconds = wanted < 0 && longest < Number.POSITIVE_INFINITY ? longest : Math.min(wanted, longest);
+  const pending = { signal: signal ?? (container ? stopSignal(container) : 0), since: performance.now(), seconds };
+  room.stopping.set(id, pending);
+  using _told = { [Symbol.dispose]: () => void (room.stopping.get(id) === pending && room.stopping.delete(id)) };
   if (!(await endsWithin(live, seconds))) {
     const still = room.store.byId(id);
     if (still) room.emit(still, 'kill', { signal: String(sigkill) });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { BerthCli } from '../lib/berth-cli.ts';
 import { busyboxArchive } from '../lib/busybox-image.ts';
 import { startBerth, type TestEngine } from '../lib/engines.ts';
@@ -208,6 +209,18 @@ describe('the verbs of docker, in our own CLI', () => {
     assert.match(listed, /^failed +exited \(3\) .* ago → berth why failed /m);
     assert.match(listed, /^done +exited \(0\) [^→]* ago +-/m);
     engine.must('rm', 'failed', 'done');
+  });
+
+  test('ps says how long a stop waits, and that its first process ignores the signal', async () => {
+    engine.must('run', '-d', '--name', 'deaf', 'bb:1', 'sh', '-c', 'while :; do sleep 1; done');
+    const stopping = berth.start(['stop', '-t', '600', 'deaf']);
+    const said = () => /^deaf +(.*?) {3}/m.exec(berth.must('ps'))?.[1] ?? '';
+    for (const until = Date.now() + 30_000; !said().startsWith('stopping') && Date.now() < until; ) await sleep(100);
+    assert.match(said(), /^stopping \d+ s\/600 s \(ignores SIGTERM: PID 1 is sh\)$/);
+    engine.must('kill', 'deaf');
+    await once(stopping, 'exit');
+    assert.equal((await engine.api('GET', '/v1.47/berth/stopping')).body.trim(), '[]');
+    engine.must('rm', 'deaf');
   });
 
   test('container, image and volume have the verbs too, and inspect of one kind only', () => {

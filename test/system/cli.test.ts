@@ -350,7 +350,7 @@ describe('the berth command with an engine', () => {
     assert.equal(gone.status, 1);
     assert.deepEqual(JSON.parse(gone.stdout), [
       { container: 'web', done: true },
-      { container: 'nosuch', done: false, error: 'No such container: nosuch' },
+      { container: 'nosuch', done: false, error: 'No such container: nosuch', code: 'E_NO_SUCH_CONTAINER' },
     ]);
     berth(env, ['tag', 'bb:1', 'other']);
     assert.match(JSON.parse(berth(env, ['rmi', '--json', 'other']).stdout)[0].Untagged, /other:latest/);

@@ -54,7 +54,8 @@ export function streamRoutes({ containers }: { readonly containers: Containers }
         lines: containers.logs(container.id, options),
       }));
     }),
-    // Of our own, which no client of Docker asks for: what containers wrote that are gone.
+    // Of our own, which no client of Docker asks for: the stops that wait, and what containers wrote that are gone.
+    get('/berth/stopping', async () => json(200, await containers.stopping())),
     get('/berth/removed', () => json(200, containers.removed())),
     get('/berth/removed/:id/logs', (request) =>
       logStream(request, (options) => containers.removedLog(request.params['id']!, options)),

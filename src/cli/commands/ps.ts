@@ -8,7 +8,16 @@ import { ownName } from '../engine-names.ts';
 import { formatOption, formatted } from '../format.ts';
 import { containerView, type ListedContainer, sizesText } from '../list-views.ts';
 import { filtersOf } from '../pairs.ts';
-import { healthText, isFailure, type Listed, portsText, stateText, type Tries } from '../ps-words.ts';
+import {
+  healthText,
+  isFailure,
+  type Listed,
+  portsText,
+  type StoppingNow,
+  stateText,
+  stoppingText,
+  type Tries,
+} from '../ps-words.ts';
 import { cpuShare, type Usage, usageOf } from '../stats.ts';
 import { humanMemory, printJson, table } from '../terminal.ts';
 import { wholeNumber } from '../values.ts';
@@ -73,12 +82,18 @@ export async function asTable(
   listed: readonly (Listed & Pick<ListedContainer, 'SizeRw' | 'SizeRootFs'>)[],
   whole = false,
 ): Promise<string> {
-  const [failures, usage] = await Promise.all([failuresOf(client, listed), usageOfAll(client, listed)]);
+  const [failures, usage, stops] = await Promise.all([
+    failuresOf(client, listed),
+    usageOfAll(client, listed),
+    stopsOf(client, listed),
+  ]);
   const columns: Column[] = [
     { head: 'NAME', cell: ({ Names }) => ownName(Names) },
     {
       head: 'STATE',
       cell: (one) => {
+        const stop = stops.get(one.Id);
+        if (stop) return stoppingText(stop);
         const known = failures.get(one.Id);
         const state = stateText(one, known?.State, known?.tries);
         return isFailure(one, known?.State) ? `${state} → berth why ${ownName(one.Names)}` : state;
@@ -97,6 +112,13 @@ export async function asTable(
     shown.map(({ head }) => head),
     listed.map((one) => shown.map(({ optional, cell }) => cell(one) || (optional ? '-' : ''))),
   );
+}
+
+/** The stops that wait. Another engine than ours does not say. */
+async function stopsOf(client: EngineClient, listed: readonly Listed[]): Promise<ReadonlyMap<string, StoppingNow>> {
+  if (!listed.some(({ State }) => State === 'running')) return new Map();
+  const found = await client.json<readonly StoppingNow[]>('GET', '/berth/stopping').catch(() => []);
+  return new Map(found.map((one) => [one.id, one]));
 }
 
 /** Connections that are opened for it. */
