@@ -51,18 +51,27 @@ export async function complete(line: string, { commands, names }: CompletionDeps
   if (!top) return [];
   const [second, ...below] = others;
   if (isGroup(top) && second === undefined) return fitting(overview(top.commands));
-  const [name, entry, before] = isGroup(top)
+  const [called, entry, given] = isGroup(top)
     ? ([`${first} ${second}`, top.commands[second!], below] as const)
     : ([first, top, others] as const);
   if (!entry) return [];
-  const command = await entry.load();
+  const loaded = await entry.load();
+  // `exec ls`: options before the word make it a container.
+  const inner = Object.entries(loaded.commands ?? {}).find(([word]) => word === given[0]);
+  const [name, command, before] = inner
+    ? ([`${called} ${inner[0]}`, inner[1], given.slice(1)] as const)
+    : ([called, loaded, given] as const);
   const place = placeOf(command, before, typed);
   if (place.kind === 'flag') return fitting(flagsOf(command));
   const { values, kinds } =
     place.kind === 'value' ? wantedByOption(place.option) : wantedByOperand(name, command.usage, place.index);
   const found = (await Promise.all(kinds.map((kind) => names(kind)))).flat();
   const head = place.kind === 'value' ? place.head : '';
-  return fitting([...values, ...new Set(found)].map((word) => ({ word: head + word })));
+  const further = given.length === 0 && place.kind === 'operand' ? Object.entries(loaded.commands ?? {}) : [];
+  return fitting([
+    ...further.map(([word, { about }]) => ({ word, about })),
+    ...[...values, ...new Set(found)].map((word) => ({ word: head + word })),
+  ]);
 }
 
 type Place =
