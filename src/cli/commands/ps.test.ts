@@ -30,7 +30,8 @@ const engine = (stats: (look: number) => unknown) => {
     RestartCount: 0,
     HostConfig: { RestartPolicy: { Name: 'no', MaximumRetryCount: 0 } },
   };
-  const json = async (_method: string, path: string) => (path.endsWith('/stats') ? stats(looks++) : inspected);
+  const json = async (_method: string, path: string) =>
+    path === '/berth/stopping' ? [] : path.endsWith('/stats') ? stats(looks++) : inspected;
   return { json } as unknown as EngineClient;
 };
 
