@@ -58,7 +58,7 @@ async function changesNothing<T>(engine: TestEngine, root: string, work: () => T
     }
   }
   assert.equal(engine.must('images', '-a', '--no-trunc'), listed);
-  await assertNoLeaks({ dir: engine.dir, netns: engine.netns, cgroupParent: '/berth', pid: engine.pid }, nothing);
+  await assertNoLeaks(engine, nothing);
   return result;
 }
 
