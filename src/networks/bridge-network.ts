@@ -10,9 +10,18 @@ export class BridgeNetwork extends EndpointNetwork {
 
   constructor(
     definition: NetworkDefinition,
-    { mtu, isDefault = false }: { readonly mtu: number; readonly isDefault?: boolean },
+    {
+      mtu,
+      isDefault = false,
+      options: given = definition.options,
+    }: {
+      readonly mtu: number;
+      readonly isDefault?: boolean;
+      /** Those that count; the definition has what was asked for. */
+      readonly options?: Readonly<Record<string, string>>;
+    },
   ) {
-    const options = readBridgeOptions(definition.options);
+    const options = readBridgeOptions(given);
     super(definition, keepsGateway(options));
     const { id, internal, bridge, ownsBridge } = definition;
     this.options = options;

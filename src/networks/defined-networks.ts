@@ -1,15 +1,24 @@
 import { createHash } from 'node:crypto';
-import { EngineError } from '../base/errors.ts';
+import { EngineError, messageOf } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
 import type { Database } from '../state/database.ts';
 import { overlap, parseAddress, parseSubnet, type Subnet, TakenSubnets } from './addresses.ts';
 import { overlap6, parseSubnet6, type Subnet6 } from './addresses6.ts';
 import { BridgeNetwork } from './bridge-network.ts';
-import { define, isV4, type NetworkDefinition, type NetworkRequest, overlapping } from './definition.ts';
+import {
+  define,
+  isV4,
+  type NetworkDefinition,
+  type NetworkRequest,
+  overlapping,
+  readBridgeOptions,
+} from './definition.ts';
 import type { EndpointNetwork } from './endpoint-network.ts';
 import { hostServers, interfaceNames } from './host-facts.ts';
 import { HostRoutes } from './host-routes.ts';
 import { ParentNetwork } from './parent-network.ts';
-import type { ParentRecord } from './parent-options.ts';
+import { type ParentRecord, readParentOptions } from './parent-options.ts';
+import type { ParentKind } from './parent-spec.ts';
 
 export interface DefinedNetworksDeps {
   readonly database: Database;
@@ -18,6 +27,7 @@ export interface DefinedNetworksDeps {
   /** `10.10.0.0/16:24`; none is Berth's own choice. */
   readonly pools?: readonly string[];
   readonly default: BridgeNetwork;
+  readonly log: Log;
 }
 
 const kind = 'network';
@@ -48,7 +58,7 @@ export class DefinedNetworks {
     const records = [...(await deps.database.load(kind)).values()] as NetworkDefinition[];
     for (const definition of records.toSorted((a, b) => (a.created < b.created ? -1 : 1)))
       if (definition.configOnly) networks.#configurations.set(definition.id, definition);
-      else networks.#add(networks.#networkOf(definition));
+      else networks.#add(networks.#recorded(definition));
     networks.#checkDefault();
     return networks;
   }
@@ -131,6 +141,24 @@ export class DefinedNetworks {
 
   #networkOf(definition: NetworkDefinition): EndpointNetwork {
     return hasParent(definition) ? new ParentNetwork(definition) : new BridgeNetwork(definition, this.#deps);
+  }
+
+  /** An older engine may have taken options that this one refuses. The network goes on without them: the engine has to start. */
+  #recorded(definition: NetworkDefinition): EndpointNetwork {
+    const read = (options: Readonly<Record<string, string>>) =>
+      hasParent(definition) ? readParentOptions(definition.driver as ParentKind, options) : readBridgeOptions(options);
+    const options: Record<string, string> = {};
+    for (const [option, value] of Object.entries(definition.options))
+      try {
+        read({ ...options, [option]: value });
+        options[option] = value;
+      } catch (error) {
+        const { name, id } = definition;
+        const what = 'an option of a network counts for nothing; create the network anew to be rid of it';
+        this.#deps.log.warn(what, { network: name, id, option, error: messageOf(error) });
+      }
+    if (hasParent(definition)) return new ParentNetwork(definition, options);
+    return new BridgeNetwork(definition, { mtu: this.#deps.mtu, options });
   }
 
   async save(definition: NetworkDefinition): Promise<void> {

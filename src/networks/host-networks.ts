@@ -137,6 +137,7 @@ export class HostNetworks implements Networks {
       resolvConf: config.resolvConf,
       pools: config.pools ?? [],
       default: standard,
+      log: deps.log,
     });
     const networks = new HostNetworks(deps, record, standard, defined);
     // There is something to adopt: the worker loads beside what is looked at before.

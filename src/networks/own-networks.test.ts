@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { silentLog } from '../base/log.ts';
+import { type Log, silentLog } from '../base/log.ts';
 import { MemoryDatabase } from '../state/memory-database.ts';
 import { BridgeNetwork } from './bridge-network.ts';
 import { DefinedNetworks } from './defined-networks.ts';
@@ -20,9 +20,8 @@ const record = {
 };
 
 /** The room's parts with a kernel that only notes what it is asked for, between what is written. */
-async function opened() {
+async function opened(database = new MemoryDatabase(), log: Log = silentLog) {
   const steps: string[] = [];
-  const database = new MemoryDatabase();
   database.onWrite = (changes) =>
     void steps.push(...changes.map(({ value }) => (value === undefined ? 'forget' : 'record')));
   const kernel = {
@@ -42,6 +41,7 @@ async function opened() {
     resolvConf: '/dev/null',
     pools: [],
     default: standard,
+    log,
   });
   const directory = new Directory(record, { defined, endpoints: () => [] });
   const upkeep = new Upkeep({
@@ -106,4 +106,41 @@ test("what a network has is nobody else's until it is gone; one that could not b
   room.database.onWrite = onWrite;
   await room.own.remove('lan');
   assert.throws(() => room.directory.get('lan'), { kind: 'not-found' });
+});
+
+test('a record with options that are refused today stops no start: it is shown as it is, and goes on without them', async () => {
+  const database = new MemoryDatabase();
+  const base = {
+    ...{ driver: 'bridge', created: '2026-01-01T00:00:00Z', ownsBridge: true, labels: {} },
+    ...{ internal: false, attachable: false },
+  };
+  const mtu = 'com.docker.network.driver.mtu';
+  const icc = 'com.docker.network.bridge.enable_icc';
+  const records = [
+    {
+      ...{ ...base, id: 'd'.repeat(64), name: 'old', bridge: 'bn-old', options: { [mtu]: 'lots', [icc]: 'false' } },
+      configs: [{ subnet: '10.7.0.0/24', gateway: '10.7.0.1' }],
+    },
+    {
+      ...{ ...base, id: 'e'.repeat(64), name: 'older', bridge: '', driver: 'macvlan' },
+      ...{ options: { parent: 'eth0', [mtu]: '7' }, parent: { name: 'eth0', owned: false } },
+      configs: [{ subnet: '10.8.0.0/24', gateway: '10.8.0.1' }],
+    },
+  ];
+  await database.write(records.map((value) => ({ kind: 'network', key: value.id, value })));
+  const warned: unknown[] = [];
+  await using room = await opened(database, { ...silentLog, warn: (_, fields) => void warned.push(fields) });
+  assert.deepEqual(room.directory.get('old').options, { [mtu]: 'lots', [icc]: 'false' });
+  assert.deepEqual(room.directory.get('older').options, { parent: 'eth0', [mtu]: '7' });
+  const { bridge } = room.defined.bridges.find(({ definition }) => definition.name === 'old')!;
+  assert.deepEqual([bridge.icc, bridge.mtu], [false, 1500]);
+  assert.deepEqual(
+    warned.map((fields) => [(fields as { network: string }).network, (fields as { option: string }).option]),
+    [
+      ['old', mtu],
+      ['older', mtu],
+    ],
+  );
+  await room.own.remove('old');
+  assert.throws(() => room.directory.get('old'), { kind: 'not-found' });
 });

@@ -7,12 +7,18 @@ import type { ParentKind, ParentSpec } from './parent-spec.ts';
 export class ParentNetwork extends EndpointNetwork {
   readonly parent: ParentSpec;
   readonly interfacePrefix = 'eth';
+  readonly #options: Readonly<Record<string, string>>;
 
-  constructor(definition: NetworkDefinition & { readonly parent: ParentRecord }) {
+  /** `options` are those that count; the definition has what was asked for. */
+  constructor(
+    definition: NetworkDefinition & { readonly parent: ParentRecord },
+    options: Readonly<Record<string, string>> = definition.options,
+  ) {
     const driver = definition.driver as ParentKind;
-    const gateway = needsGateway(driver, definition);
+    const gateway = needsGateway(driver, { ...definition, options });
     super(definition, { ipv4: gateway, ipv6: gateway });
-    this.parent = parentSpec(driver, definition.parent, definition.options);
+    this.#options = options;
+    this.parent = parentSpec(driver, definition.parent, options);
   }
 
   override get driver(): ParentKind {
@@ -21,7 +27,7 @@ export class ParentNetwork extends EndpointNetwork {
 
   /** The way out needs no gateway (ipvlan in its l3 modes). */
   override get isRouted(): boolean {
-    return this.parent.kind === 'ipvlan' && isRouted(this.definition.options) && !this.definition.internal;
+    return this.parent.kind === 'ipvlan' && isRouted(this.#options) && !this.definition.internal;
   }
 
   /** All containers have their parent's. */

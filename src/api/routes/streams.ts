@@ -48,6 +48,7 @@ export function streamRoutes({ containers }: { readonly containers: Containers }
       },
     ),
     get('/containers/:id/logs', (request) => {
+      checkStreams(request);
       const container = containers.get(request.params['id']!);
       return logStream(request, (options) => ({
         tty: container.config.Tty,
@@ -106,10 +107,16 @@ function attachOptions({ query }: ApiRequest, container: Container): AttachOptio
   return options;
 }
 
-function logOptions({ query }: ApiRequest, signal: AbortSignal): LogOptions {
+function checkStreams({ query }: ApiRequest): void {
+  if (!queryBoolean(query.get('stdout')) && !queryBoolean(query.get('stderr')))
+    throw new EngineError('invalid', 'Bad parameters: you must choose at least one stream');
+}
+
+function logOptions(request: ApiRequest, signal: AbortSignal): LogOptions {
+  checkStreams(request);
+  const { query } = request;
   const stdout = queryBoolean(query.get('stdout'));
   const stderr = queryBoolean(query.get('stderr'));
-  if (!stdout && !stderr) throw new EngineError('invalid', 'Bad parameters: you must choose at least one stream');
   const tail = query.get('tail') ?? '';
   return {
     follow: queryBoolean(query.get('follow')),
