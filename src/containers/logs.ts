@@ -28,9 +28,13 @@ export function readLogs(room: Room, name: string, options: LogOptions): AsyncIt
 
 /** Of a container that is gone, while its log is kept. Throws `not-found`. */
 export function readRemovedLog(room: Room, id: string, options: LogOptions) {
-  const { log, tty, details } = room.removedLogs.get(id);
+  const { tty, details } = room.removedLogs.get(id);
   const formatter = new LogFormatter({ ...options, tty, details: options.details ? details : undefined });
-  return { tty, lines: readLog(log, formatter, { ...options, ended: undefined }) };
+  const lines = async function* () {
+    await using log = await room.removedLogs.open(id);
+    yield* readLog(log.path, formatter, { ...options, ended: undefined });
+  };
+  return { tty, lines: lines() };
 }
 
 export interface ReadLogOptions {

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { silentLog } from '../base/log.ts';
+import type { Container } from './containers.ts';
 import { RemovedLogs } from './removed-logs.ts';
 
 const base = mkdtempSync(join(tmpdir(), 'berth-removed-'));
@@ -58,4 +59,30 @@ test('a folder that nobody noted is not taken; no path gets through for an ID', 
   assert.equal(await logs.take(id), false);
   assert.throws(() => logs.get('../containers'), { kind: 'not-found' });
   assert.throws(() => logs.get(id), { kind: 'not-found' });
+});
+
+test('from the moment that it is noted a log is listed and read, also while its folder is moved', async () => {
+  const { place, logs } = fresh();
+  const id = 'b'.repeat(64);
+  const directory = join(place, 'containers', id);
+  const log = join(directory, `${id}-json.log`);
+  mkdirSync(directory, { recursive: true });
+  writeFileSync(log, 'what it wrote');
+  logs.note({
+    ...{ id, name: 'job', created: '2026-01-01T00:00:00Z', files: { log } },
+    ...{ state: { exitCode: 3 }, config: { Image: 'bb:1', Tty: false }, hostConfig: { LogConfig: { Config: {} } } },
+  } as unknown as Container);
+  assert.deepEqual([logs.list()[0]?.name, logs.get(id).exitCode], ['job', 3]);
+  const before = await logs.open(id);
+  assert.equal(await logs.take(id), true);
+  const later = await logs.open(id);
+  assert.deepEqual(
+    [before, later].map(({ path }) => readFileSync(path, 'utf8')),
+    ['what it wrote', 'what it wrote'],
+  );
+  for (const one of [before, later]) await one[Symbol.asyncDispose]();
+  assert.equal(logs.list().length, 1);
+  await logs.drop(id);
+  assert.deepEqual(logs.list(), []);
+  await assert.rejects(logs.open(id), { kind: 'not-found' });
 });

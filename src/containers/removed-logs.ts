@@ -1,7 +1,7 @@
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { mkdir, rename } from 'node:fs/promises';
+import { constants, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdir, open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { EngineError, messageOf } from '../base/errors.ts';
+import { codeOf, EngineError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { removeDirectory } from '../base/remove-directory.ts';
 import type { Container } from './containers.ts';
@@ -47,6 +47,8 @@ const idForm = /^[0-9a-f]{64}$/;
  */
 export class RemovedLogs {
   readonly #deps: RemovedLogsDeps;
+  /** Noted, and not swept yet: their logs are where they were. */
+  readonly #noted = new Map<string, RemovedContainer>();
 
   constructor(deps: RemovedLogsDeps) {
     this.#deps = deps;
@@ -68,6 +70,7 @@ export class RemovedLogs {
     };
     try {
       writeFileSync(join(directoryOf(id), factsName), JSON.stringify(facts), { mode: 0o600 });
+      this.#noted.set(id, facts);
     } catch (error) {
       log.warn('the log of a removed container is not kept', { container: id, error: messageOf(error) });
     }
@@ -80,21 +83,39 @@ export class RemovedLogs {
     if (!existsSync(join(from, factsName))) return false;
     await mkdir(root, { recursive: true, mode: 0o700 });
     await rename(from, join(root, id));
+    this.#noted.delete(id);
     return true;
   }
 
   /** The one that was removed last is first. */
   list(): readonly RemovedContainer[] {
-    return this.#ids()
+    return [...new Set([...this.#noted.keys(), ...this.#ids()])]
       .flatMap((id) => this.#facts(id) ?? [])
       .toSorted((a, b) => (a.removed < b.removed ? 1 : -1));
   }
 
   /** Throws `not-found`. */
-  get(id: string): RemovedContainer & { readonly log: string } {
+  get(id: string): RemovedContainer {
     const facts = idForm.test(id) ? this.#facts(id) : undefined;
     if (!facts) throw new EngineError('not-found', `no log of a removed container ${id} is kept`);
-    return { ...facts, log: join(this.#deps.root, id, `${id}-json.log`) };
+    return facts;
+  }
+
+  /** The log of such a container, where it stays readable while its folder is moved. Throws `not-found`. */
+  async open(id: string): Promise<{ readonly path: string } & AsyncDisposable> {
+    const kept = join(this.#deps.root, id);
+    // It may be moved between two looks.
+    for (const directory of [kept, this.#deps.directoryOf(id), kept]) {
+      const handle = await open(directory, constants.O_RDONLY | constants.O_DIRECTORY).catch((error: unknown) => {
+        if (codeOf(error) !== 'ENOENT') throw error;
+      });
+      if (handle)
+        return {
+          path: `/proc/self/fd/${handle.fd}/${id}-json.log`,
+          [Symbol.asyncDispose]: () => handle.close(),
+        };
+    }
+    throw new EngineError('not-found', `no log of a removed container ${id} is kept`);
   }
 
   /** Bytes of each, the one that was removed first before the others. */
@@ -139,6 +160,8 @@ export class RemovedLogs {
   }
 
   #facts(id: string): RemovedContainer | undefined {
+    const noted = this.#noted.get(id);
+    if (noted) return noted;
     try {
       return JSON.parse(readFileSync(join(this.#deps.root, id, factsName), 'utf8')) as RemovedContainer;
     } catch {

@@ -43,6 +43,16 @@ describe('logs of removed containers', () => {
     assert.equal(berth.json<{ text: string }>('logs', '--json', '--tail', '1', 'job').text !== '', true);
   });
 
+  test('are there at once, while the container goes', async () => {
+    const all = kept().length + 5;
+    for (let n = 0; n < 5; n++) {
+      engine.must('run', '--name', `quick${n}`, 'bb:1', 'echo', `said${n}`);
+      engine.must('rm', `quick${n}`);
+      assert.equal(berth.run(['logs', `quick${n}`]).stdout, `said${n}\n`);
+    }
+    await until(() => kept().length === all);
+  });
+
   test('what wrote nothing leaves nothing, and the name is free at once', () => {
     const before = kept().length;
     engine.must('run', '--name', 'silent', 'bb:1', 'true');

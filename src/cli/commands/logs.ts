@@ -25,18 +25,15 @@ export const logs: Command = {
   async run(parsed) {
     const json = parsed.flag('json');
     await withEngine(async (client) => {
-      const { path, tty } = await logOf(client, parsed.operands[0]!);
-      const { body } = await client.request('GET', path, {
-        query: {
-          stdout: 1,
-          stderr: 1,
-          follow: parsed.flag('follow') ? 1 : 0,
-          timestamps: json || parsed.flag('timestamps') ? 1 : 0,
-          tail: parsed.value('tail') ?? 'all',
-          since: parsed.value('since'),
-          until: parsed.value('until'),
-          details: parsed.flag('details') ? 1 : undefined,
-        },
+      const { body, tty } = await logOf(client, parsed.operands[0]!, {
+        stdout: 1,
+        stderr: 1,
+        follow: parsed.flag('follow') ? 1 : 0,
+        timestamps: json || parsed.flag('timestamps') ? 1 : 0,
+        tail: parsed.value('tail') ?? 'all',
+        since: parsed.value('since'),
+        until: parsed.value('until'),
+        details: parsed.flag('details') ? 1 : undefined,
       });
       const sinks = json
         ? [new JsonLines('stdout'), new JsonLines('stderr')]
@@ -52,16 +49,19 @@ export const logs: Command = {
   },
 };
 
-/** Of a container that is here, or of one that is gone and whose log is kept. */
-async function logOf(client: EngineClient, name: string): Promise<{ readonly path: string; readonly tty: boolean }> {
+/** Of a container that is here, or of one that is gone, perhaps just now, and whose log is kept. */
+async function logOf(client: EngineClient, name: string, query: Readonly<Record<string, string | number | undefined>>) {
   try {
     const { Id, Config } = await inspectContainer(client, name);
-    return { path: `/containers/${Id}/logs`, tty: Config.Tty };
+    const { body } = await client.request('GET', `/containers/${Id}/logs`, { query });
+    return { body, tty: Config.Tty };
   } catch (error) {
     const gone = await removedContainer(client, name, error);
     const ago = span(Date.now() - Date.parse(gone.removed));
     process.stderr.write(`${plainLine(gone.name)} was removed ${ago} ago; this is what it wrote\n`);
-    return logOfRemoved(gone);
+    const { path, tty } = logOfRemoved(gone);
+    const { body } = await client.request('GET', path, { query });
+    return { body, tty };
   }
 }
 
