@@ -99,7 +99,7 @@ test('what shares a network, or has none, is in no other', async () => {
       .then(() => containers.disconnect('plain', 'lan', { force: false })),
     {
       kind: 'internal',
-      message: /is not connected to network lan/,
+      message: /is not connected to the network lan/,
     },
   );
   await assert.rejects(containers.connect('plain', 'nosuch', {}), { kind: 'not-found' });

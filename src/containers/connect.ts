@@ -3,7 +3,7 @@ import type { EndpointSettings } from '../protocol/container.ts';
 import { checkSettings, joinRequest, namesIn } from './endpoints.ts';
 import { withDefaults } from './engine-defaults.ts';
 import { portRequests } from './ports.ts';
-import type { ContainerRecord } from './record.ts';
+import { type ContainerRecord, isRunning } from './record.ts';
 import { type Room, recordKind } from './room.ts';
 import { updateNetworkFiles } from './write-network-files.ts';
 
@@ -57,7 +57,11 @@ export async function disconnect(
     if (key === 'host' && 'host' in container.endpoints)
       throw invalid('container cannot be disconnected from host network or connected to host network');
     if (!(key in container.endpoints))
-      throw new EngineError('internal', `container ${id} is not connected to network ${key}`);
+      // Docker's words differ by whether the container runs.
+      throw new EngineError(
+        'internal',
+        `container ${id} is not connected to ${isRunning(container) ? '' : 'the '}network ${key}`,
+      );
     const { [key]: _gone, ...endpoints } = container.endpoints;
     if (!container.attached.some((endpoint) => endpoint.networkId === networkId))
       return save(room, { ...container, endpoints });

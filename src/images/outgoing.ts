@@ -90,7 +90,7 @@ export class Outgoing {
   push(name: string, { allTags, platform, credentials, signal: outer }: PushOptions): AsyncIterable<Progress> {
     const given = parseReference(name);
     return progressOf(async (report, signal) => {
-      report({ status: `The push refers to repository [${familiarRepository(given)}]` });
+      report({ status: `The push refers to repository [${repositoryOf(given)}]` });
       const targets = pushTargets(this.#deps.records, given, allTags);
       const lease = this.#leaseOf(targets.map(({ id }) => id));
       try {

@@ -189,13 +189,14 @@ export function overlapping(a: string, b: string): boolean {
   return overlap6(parseSubnet6(a)!, parseSubnet6(b)!);
 }
 
+/** Docker's words to whoever wants what only a swarm has. */
+export const noSwarmManager =
+  'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.';
+
 function checkDriver(driver: string): void {
   if (driver === '' || driver === 'bridge' || isParentKind(driver)) return;
   if (driver === 'host' || driver === 'null') throw forbidden(`only one instance of "${driver}" network is allowed`);
-  if (driver === 'overlay')
-    throw forbidden(
-      'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.',
-    );
+  if (driver === 'overlay') throw forbidden(noSwarmManager);
   throw new EngineError('not-found', `plugin "${driver}" not found`);
 }
 

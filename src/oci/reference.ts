@@ -55,6 +55,9 @@ export function parseReference(text: string): Reference {
 }
 
 /** The reference with the tag `latest` where it has neither tag nor digest. */
+/** Whether it may stand behind the colon of a name. */
+export const isTag = (text: string): boolean => /^\w[\w.-]{0,127}$/.test(text);
+
 export function withDefaultTag(reference: Reference): Reference {
   return reference.tag || reference.digest ? reference : { ...reference, tag: 'latest' };
 }

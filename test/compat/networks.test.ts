@@ -207,6 +207,53 @@ onBothEngines("networks of one's own", {}, ({ same: declare }) => {
     },
   );
 
+  same(
+    'what clients ask in passing: scope, verbose, who is not in a network, volumes of a swarm, order of checks',
+    async (engine) => {
+      engine.must('network', 'create', 'asked');
+      engine.must('create', '--name', 'still', 'bb:1', 'true');
+      engine.must('run', '-d', '--name', 'runs', 'bb:1', 'sleep', '60');
+      const ask = async (method: string, path: string, body?: unknown) => {
+        const answer = await engine.api(method, `/v1.51${path}`, body);
+        const { message = '' } = JSON.parse(answer.body || '{}') as { message?: string };
+        return [answer.status, message.replace(/[0-9a-f]{64}/, 'ID')];
+      };
+      const filters = encodeURIComponent(JSON.stringify({ scope: ['zzz'] }));
+      assert.equal((await engine.api('GET', `/v1.51/networks?filters=${filters}`)).body.trim(), '[]');
+      const noSwarm =
+        'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.';
+      const upper = 'invalid reference format: repository name (library/AA) must be lowercase';
+      assert.deepEqual(
+        [
+          await ask('GET', '/networks/asked?scope=zzz'),
+          await ask('GET', '/networks/asked?scope=local'),
+          await ask('GET', '/networks/asked?verbose=zzz'),
+          await ask('POST', '/networks/asked/disconnect', { Container: 'still' }),
+          await ask('POST', '/networks/asked/disconnect', { Container: 'runs' }),
+          await ask('POST', '/volumes/create', { Name: 'v', ClusterVolumeSpec: {} }),
+          await ask('GET', '/containers/nope/logs'),
+          await ask('POST', '/commit?container=nope&repo=AA'),
+          await ask('POST', '/commit?container=still&repo=ok&tag=$$'),
+        ],
+        [
+          [404, 'network asked not found'],
+          [200, ''],
+          [400, 'invalid value for verbose: zzz: strconv.ParseBool: parsing "zzz": invalid syntax'],
+          [500, 'container ID is not connected to the network asked'],
+          [500, 'container ID is not connected to network asked'],
+          [503, noSwarm],
+          [400, 'Bad parameters: you must choose at least one stream'],
+          [400, upper],
+          [400, 'invalid tag format'],
+        ],
+      );
+      const pushed = await engine.api('POST', '/v1.51/images/nope/push?tag=1');
+      assert.match(pushed.body, /^{"status":"The push refers to repository \[docker\.io\/library\/nope\]"}/);
+      engine.must('rm', '-f', 'still', 'runs');
+      engine.must('network', 'rm', 'asked');
+    },
+  );
+
   same('--link is a name that only this container knows', async (engine) => {
     engine.must('network', 'create', 'lan');
     engine.must('run', '-d', '--name', 'db', '--network', 'lan', ...serve('rows', 5432));

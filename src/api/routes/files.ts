@@ -3,6 +3,7 @@ import type { ChangeKind, PathStat } from '../../archive/view.ts';
 import { EngineError } from '../../base/errors.ts';
 import { imageDefaults } from '../../containers/commit.ts';
 import type { Containers } from '../../containers/containers.ts';
+import { familiarRepository, isTag, parseReference } from '../../oci/reference.ts';
 import { createFields, refuseNul } from '../../protocol/create-fields.ts';
 import { queryBoolean } from '../../protocol/query.ts';
 import { empty, json, type StreamReply } from '../reply.ts';
@@ -46,6 +47,8 @@ export function fileRoutes({ containers }: { readonly containers: Containers }):
     }),
     post('/commit', async (request) => {
       const { query, signal } = request;
+      // The name of the image is looked at before anything else.
+      const name = nameOf(query);
       const container = query.get('container') ?? '';
       if (container === '') throw new EngineError('invalid', 'invalid name or ID supplied: ""');
       const body = await request.json();
@@ -53,7 +56,7 @@ export function fileRoutes({ containers }: { readonly containers: Containers }):
       const fields = body === undefined || body === null ? undefined : createFields(body);
       const id = await containers.commit({
         container,
-        name: nameOf(query),
+        name,
         comment: query.get('comment') ?? '',
         author: query.get('author') ?? '',
         pause: !query.get('pause') || queryBoolean(query.get('pause')),
@@ -105,5 +108,8 @@ function nameOf(query: URLSearchParams): string {
   const tag = query.get('tag') ?? '';
   if (repository === '') return '';
   if (repository.includes('@')) throw new EngineError('invalid', 'cannot import digest reference');
-  return tag === '' ? repository : `${repository}:${tag}`;
+  const given = parseReference(repository);
+  if (tag === '') return repository;
+  if (!isTag(tag)) throw new EngineError('invalid', 'invalid tag format');
+  return `${familiarRepository(given)}:${tag}`;
 }

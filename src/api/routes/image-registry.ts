@@ -1,7 +1,7 @@
 import { EngineError } from '../../base/errors.ts';
 import { describeRemote, type RemoteDeps } from '../../images/describe-remote.ts';
 import type { Images } from '../../images/images.ts';
-import { parseReference } from '../../oci/reference.ts';
+import { isTag, parseReference } from '../../oci/reference.ts';
 import { Filters } from '../../protocol/filters.ts';
 import { parseRegistryAuth } from '../../protocol/registry-auth.ts';
 import type { Credentials, Registry } from '../../remotes/registry.ts';
@@ -22,7 +22,7 @@ export const imageRegistryRoutes = ({ images, registry }: ImageRegistryDeps): Ro
     const name = request.params['name']!;
     const tag = request.query.get('tag') ?? '';
     const given = parseReference(name);
-    if (tag !== '' && !/^\w[\w.-]{0,127}$/.test(tag)) throw new EngineError('invalid', 'invalid tag format');
+    if (tag !== '' && !isTag(tag)) throw new EngineError('invalid', 'invalid tag format');
     const platform = readPlatform(request);
     const credentials = readCredentials(request);
     return progressReply(request, (signal) =>

@@ -1,3 +1,4 @@
+import { EngineError } from '../../base/errors.ts';
 import type { Containers } from '../../containers/containers.ts';
 import type { Events } from '../../events/bus.ts';
 import type { NetworkInfo, Networks } from '../../networks/networks.ts';
@@ -21,7 +22,6 @@ export function networkRoutes({ networks, containers, events }: NetworkRouteDeps
     get('/networks', ({ query, version }) => {
       const filters = Filters.parse(query.get('filters'), known);
       filters.oneOf('type', ['custom', 'builtin']);
-      filters.oneOf('scope', ['local', 'swarm', 'global']);
       const dangling = filters.boolean('dangling');
       const chosen = networks.list().filter((network) => {
         const builtin = predefined.includes(network.name);
@@ -40,8 +40,17 @@ export function networkRoutes({ networks, containers, events }: NetworkRouteDeps
         chosen.map((network) => ({ ...toWire(network, version), Containers: {} })),
       );
     }),
-    get('/networks/:id', ({ params, version }) => {
+    get('/networks/:id', ({ params, query, version }) => {
+      const verbose = query.get('verbose') ?? '';
+      if (!/^(|1|t|T|TRUE|true|True|0|f|F|FALSE|false|False)$/.test(verbose))
+        throw new EngineError(
+          'invalid',
+          `invalid value for verbose: ${verbose}: strconv.ParseBool: parsing ${JSON.stringify(verbose)}: invalid syntax`,
+        );
       const network = networks.get(params['id']!);
+      // All networks are this machine's alone.
+      if (!['', 'local'].includes(query.get('scope') ?? ''))
+        throw new EngineError('not-found', `network ${params['id']} not found`);
       const members = network.endpoints.map((endpoint) => [
         endpoint.containerId,
         {

@@ -1,5 +1,6 @@
 import { EngineError } from '../../base/errors.ts';
 import type { Containers } from '../../containers/containers.ts';
+import { noSwarmManager } from '../../networks/definition.ts';
 import { json } from '../reply.ts';
 import type { ApiRequest } from '../request.ts';
 import { del, get, post, put, type Route } from '../router.ts';
@@ -15,10 +16,7 @@ export function unbuiltRoutes({ containers }: { containers: Containers }): Route
     return not(what)();
   };
   const noSwarm = () => {
-    throw new EngineError(
-      'unavailable',
-      'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.',
-    );
+    throw new EngineError('unavailable', noSwarmManager);
   };
   const noPlugin = ({ params }: { params: Readonly<Record<string, string>> }) => {
     throw new EngineError('not-found', `plugin "${params['name']}" not found`);

@@ -1,5 +1,6 @@
 import { EngineError } from '../../base/errors.ts';
 import type { Containers } from '../../containers/containers.ts';
+import { noSwarmManager } from '../../networks/definition.ts';
 import { object, string, stringMap } from '../../protocol/decode.ts';
 import { Filters } from '../../protocol/filters.ts';
 import { queryBoolean } from '../../protocol/query.ts';
@@ -13,6 +14,7 @@ const createFields = object('CreateOptions', {
   Driver: string,
   DriverOpts: stringMap,
   Labels: stringMap,
+  ClusterVolumeSpec: object('ClusterVolumeSpec', {}),
 });
 
 export interface VolumeRouteDeps {
@@ -40,7 +42,14 @@ export function volumeRoutes({ volumes, containers }: VolumeRouteDeps): Route[] 
     }),
     get('/volumes/:name', ({ params }) => json(200, volumeToWire(volumes.get(params['name']!)))),
     post('/volumes/create', async (request) => {
-      const { Name = '', Driver = '', DriverOpts = {}, Labels } = createFields(await request.json()) ?? {};
+      const {
+        Name = '',
+        Driver = '',
+        DriverOpts = {},
+        Labels,
+        ClusterVolumeSpec,
+      } = createFields(await request.json()) ?? {};
+      if (ClusterVolumeSpec && request.version >= 1042) throw new EngineError('unavailable', noSwarmManager);
       if (Driver !== '' && Driver !== 'local')
         throw new EngineError(
           'not-found',
