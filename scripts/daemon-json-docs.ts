@@ -12,8 +12,8 @@ In Docker's place (\`--as-docker\`) the engine reads \`/etc/docker/daemon.json\`
 is not JSON (with line and column), keys that are none, values of another form, and a key that a flag says too. The engine's log
 and \`berth doctor\` name every key in the file that does nothing. \`berth engine start --validate\` reads it and ends.
 
-SIGHUP (\`systemctl reload berth\`) reads the files again: \`labels\`, \`debug\`, \`log-level\`, \`default-runtime\`, \`insecure-registries\`
-and \`registry-mirrors\` change at once, everything else at the next start of the engine, which no container notices. A file with
+SIGHUP (\`systemctl reload berth\`) reads the files again: \`labels\`, \`debug\`, \`log-level\`, \`default-runtime\`, \`insecure-registries\`,
+\`registry-mirrors\`, \`max-concurrent-downloads\`, \`max-concurrent-uploads\` and \`shutdown-timeout\` change at once, everything else at the next start of the engine, which no container notices. A file with
 a mistake changes nothing and is named in the log. \`docker events\` shows \`daemon reload\`.
 
 \`data-root\` and \`exec-root\` mean a folder \`berth\` in them: nothing of dockerd's is touched. A port in \`hosts\` is served with TLS

@@ -167,7 +167,10 @@ test("in Docker's place its socket, its file and its pid file are ours, and host
 
 test('a reload takes what can change at once and names the rest', () => {
   const before = config({ labels: ['a=1'], mtu: 1400 });
-  const file = { labels: ['a=2'], mtu: 1300, debug: true, 'max-concurrent-downloads': 7, features: { x: true } };
+  const file = {
+    ...{ labels: ['a=2'], mtu: 1300, debug: true, features: { x: true } },
+    ...{ 'max-concurrent-downloads': 7, 'shutdown-timeout': 20 },
+  };
   const next = config(file);
   // Each of the two was read from a folder of its own.
   const plan = reloadPlan({ ...before, daemonJson: next.daemonJson }, next, {
@@ -178,6 +181,7 @@ test('a reload takes what can change at once and names the rest', () => {
   assert.deepEqual(plan.config.labels, ['a=2']);
   assert.equal(plan.config.debug, true);
   assert.equal(plan.config.mtu, 1400);
+  assert.deepEqual([plan.config.maxDownloads, plan.config.shutdownTimeout], [7, 20]);
   assert.deepEqual(plan.later, ['mtu'] satisfies SettingName[]);
   const { attributes } = plan;
   assert.equal(attributes['labels'], '["a=2"]');

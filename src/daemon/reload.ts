@@ -11,6 +11,7 @@ const reloadable: readonly SettingName[] = [
   'registryMirrors',
   'maxDownloads',
   'maxUploads',
+  'shutdownTimeout',
 ];
 
 export interface ReloadPlan {

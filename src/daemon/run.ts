@@ -49,11 +49,13 @@ export async function runEngine(sources: ConfigSources): Promise<number> {
       using _pid = pidFile(config.pidFile);
       await api.listen(config.socket, { mode: 0o660, group });
       for (const place of places) await api.listenAlso(place);
+      let { shutdownTimeout } = config;
       using _reload = onHangUp(() => {
         try {
           const next = readSources(sources);
           const { config: now, later } = engine.reload(next.config, next.docker);
           threshold.level = now.logLevel;
+          shutdownTimeout = now.shutdownTimeout;
           log.info('configuration was read again', later.length > 0 ? { atTheNextStart: later.join(',') } : {});
         } catch (error) {
           log.error(`configuration was not read again, and nothing has changed: ${messageOf(error)}`);
@@ -73,7 +75,7 @@ export async function runEngine(sources: ConfigSources): Promise<number> {
       if (await isMachineGoingDown()) {
         log.info('engine and containers end with the machine', { signal });
         tell('STOPPING=1', log);
-        await engine.containers.endWithMachine({ longest: config.shutdownTimeout });
+        await engine.containers.endWithMachine({ longest: shutdownTimeout });
       } else {
         log.info('engine ends; containers run on', { signal });
         tell('STOPPING=1', log);
