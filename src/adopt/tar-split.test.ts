@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -65,4 +65,31 @@ test('what is damaged, gone, shorter or outside of the tree is told', async () =
   await assert.rejects(tarSize(root, { diffId: digestOf('x'), bytes: 0, tree: 'tree', tarSplit: 'split.gz' }), {
     kind: 'corrupt',
   });
+});
+
+test('a long line is whole, a list that cannot be read is told, and no file stays open', async () => {
+  const long = 'x'.repeat(3_000_000);
+  assert.equal(await read([part(long), file('etc/file', 7)]), `${long}content`);
+
+  // A folder opens as a file does, and fails at the first read.
+  mkdirSync(join(base, 'folder.gz'));
+  using root = new ForeignRoot(base);
+  await assert.rejects(tarSize(root, { diffId: digestOf('x'), bytes: 0, tree: 'tree', tarSplit: 'folder.gz' }), {
+    kind: 'corrupt',
+    message: /EISDIR/,
+  });
+
+  const its = layer([part(long), part(long)]);
+  for await (const _ of tarBytes(root, its)) break;
+  const open = () =>
+    readdirSync('/proc/self/fd').filter((fd) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${fd}`).endsWith('split.gz');
+      } catch {
+        return false;
+      }
+    });
+  const deadline = Date.now() + 30_000;
+  while (open().length > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.deepEqual(open(), []);
 });

@@ -30,6 +30,7 @@ export async function* tarBytes(root: ForeignRoot, layer: ObservedLayer): AsyncG
   let held = 0;
   for await (const piece of pieces(root, layer)) {
     if ('bytes' in piece) {
+      if (piece.bytes.length === 0) continue;
       small.push(piece.bytes);
       held += piece.bytes.length;
       if (held < chunkSize) continue;
@@ -69,24 +70,34 @@ async function* contentOf(
 
 async function* pieces(root: ForeignRoot, { tarSplit }: ObservedLayer): AsyncGenerator<Piece, void, void> {
   using packed = root.open(tarSplit);
-  const unpacked = createReadStream(packed.path).pipe(createGunzip());
-  let rest: Buffer = Buffer.alloc(0);
+  const source = createReadStream(packed.path);
+  const unpacked = createGunzip();
+  // pipe() hands on neither an error nor an end that comes too soon.
+  source.on('error', (error) => unpacked.destroy(error));
+  source.pipe(unpacked);
+  // Put together only once its end is here: a long line would be copied for each of its chunks otherwise.
+  let line: Buffer[] = [];
+  let length = 0;
   try {
     for await (const chunk of unpacked as AsyncIterable<Buffer>) {
-      rest = rest.length > 0 ? Buffer.concat([rest, chunk]) : chunk;
       let from = 0;
-      for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10, from)) {
-        if (end > from) yield pieceOf(rest.subarray(from, end), tarSplit);
+      for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, from)) {
+        line.push(chunk.subarray(from, end));
+        if (length + end - from > 0) yield pieceOf(Buffer.concat(line), tarSplit);
+        line = [];
+        length = 0;
         from = end + 1;
       }
-      rest = rest.subarray(from);
-      if (rest.length > longestLine) throw damaged(tarSplit, 'a line is too long');
+      line.push(chunk.subarray(from));
+      length += chunk.length - from;
+      if (length > longestLine) throw damaged(tarSplit, 'a line is too long');
     }
-    if (rest.length > 0) yield pieceOf(rest, tarSplit);
+    if (length > 0) yield pieceOf(Buffer.concat(line), tarSplit);
   } catch (cause) {
     if (cause instanceof EngineError) throw cause;
     throw damaged(tarSplit, cause instanceof Error ? cause.message : String(cause), cause);
   } finally {
+    source.destroy();
     unpacked.destroy();
   }
 }
