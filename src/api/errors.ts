@@ -4,7 +4,8 @@ import { jsonText, type Reply } from './reply.ts';
 
 const statusOf = {
   invalid: 400,
-  unauthorized: 401,
+  // Of a registry, which is not ours: at 401 the docker CLI asks its user for a password, and Docker does not answer that.
+  unauthorized: 500,
   forbidden: 403,
   'not-found': 404,
   conflict: 409,
@@ -45,8 +46,7 @@ export function textOfError(thrown: unknown): string {
   return thrown instanceof EngineError && thrown.hint ? `${message}\n  try: ${thrown.hint}` : message;
 }
 
-export function errorReply(thrown: unknown): Reply {
-  const status = statusOfError(thrown);
+export function errorReply(thrown: unknown, status = statusOfError(thrown)): Reply {
   if (status === 304) return { status };
   const headers = [errorHeader, codeOfError(thrown)];
   return { status, type: 'application/json', headers, body: jsonText({ message: textOfError(thrown) }) };

@@ -1,3 +1,4 @@
+import { EngineError } from '../../base/errors.ts';
 import type { Containers } from '../../containers/containers.ts';
 import type { Events } from '../../events/bus.ts';
 import type { Images } from '../../images/images.ts';
@@ -6,6 +7,7 @@ import { formatVersion, maxVersion, minVersion } from '../../protocol/version.ts
 import type { Registry } from '../../remotes/registry.ts';
 import type { Volumes } from '../../volumes/volumes.ts';
 
+import { errorReply } from '../errors.ts';
 import { json } from '../reply.ts';
 import { get, head, post, type Route } from '../router.ts';
 import type { SystemInfo, Versions } from '../system.ts';
@@ -57,12 +59,17 @@ export function systemRoutes(deps: SystemRouteDeps): Route[] {
     }),
     post('/auth', async (request) => {
       const auth = decodeRegistryAuth(await request.json());
-      const { identityToken } = await registry.login(auth.serveraddress || 'https://index.docker.io/v1/', {
-        ...(auth.username !== undefined && { username: auth.username }),
-        ...(auth.password !== undefined && { password: auth.password }),
-        ...(auth.identitytoken !== undefined && { identityToken: auth.identitytoken }),
-      });
-      return json(200, { Status: 'Login Succeeded', IdentityToken: identityToken });
+      try {
+        const { identityToken } = await registry.login(auth.serveraddress || 'https://index.docker.io/v1/', {
+          ...(auth.username !== undefined && { username: auth.username }),
+          ...(auth.password !== undefined && { password: auth.password }),
+          ...(auth.identitytoken !== undefined && { identityToken: auth.identitytoken }),
+        });
+        return json(200, { Status: 'Login Succeeded', IdentityToken: identityToken });
+      } catch (error) {
+        if (error instanceof EngineError && error.kind === 'unauthorized') return errorReply(error, 401);
+        throw error;
+      }
     }),
     get('/system/df', async (request) => json(200, await diskUsage(deps, request))),
   ];
