@@ -28,9 +28,12 @@ before(async () => {
   chmodSync(base, 0o711);
 });
 after(async () => {
-  await engine?.[Symbol.asyncDispose]();
-  rmSync(base, { recursive: true, force: true });
-  execFileSync('userdel', [user], { stdio: 'ignore' });
+  try {
+    await engine?.[Symbol.asyncDispose]();
+  } finally {
+    if (base) rmSync(base, { recursive: true, force: true });
+    execFileSync('userdel', [user], { stdio: 'ignore' });
+  }
 });
 
 const sh = (script: string) => ['bb:1', 'sh', '-c', script];
