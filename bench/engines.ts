@@ -69,9 +69,13 @@ export const startContestants = {
       startBerth({ flags: ['--default-runtime', 'runc', '--cgroup-parent', parent, ...flags] }),
     ),
   'docker 28': (flags: readonly string[]) =>
-    enter('docker 28', (parent) => startReference('newest', ['--cgroup-parent', parent, ...flags])),
+    enter('docker 28', (parent) =>
+      startReference('newest', ['--cgroup-parent', parent, ...flags], { inMemory: false }),
+    ),
   'docker 20.10': (flags: readonly string[]) =>
-    enter('docker 20.10', (parent) => startReference('debian', ['--cgroup-parent', parent, ...flags])),
+    enter('docker 20.10', (parent) =>
+      startReference('debian', ['--cgroup-parent', parent, ...flags], { inMemory: false }),
+    ),
 };
 
 function processesOf(group: string): number[] {

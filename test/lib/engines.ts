@@ -352,14 +352,15 @@ export type ReferenceName = 'debian' | 'newest';
 export async function startReference(
   which: ReferenceName,
   flags: readonly string[] = [],
+  { inMemory = freemem() > 8 * 2 ** 30 }: { readonly inMemory?: boolean } = {},
 ): Promise<TestEngine | undefined> {
   const newer = which === 'newest' ? newerDocker() : undefined;
   if (which === 'newest' && !newer) return undefined;
   const dockerd = newer ? join(newer, 'usr/sbin/dockerd') : '/usr/sbin/dockerd';
   if (!existsSync(dockerd)) return undefined;
   const dir = mkdtempSync(join(tmpdir(), 'docker-engine-'));
-  // In memory where there is plenty: what it syncs to a slow disk is a third of its time, and its speed is no matter here.
-  if (freemem() > 8 * 2 ** 30) execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=755', 'docker', dir]);
+  // In memory where there is plenty: what it syncs to a slow disk is a third of its time, and its speed is no matter to a test.
+  if (inMemory) execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=755', 'docker', dir]);
   const netns = makeNetns();
   const path = newer ? `${newer}/usr/bin:${newer}/usr/sbin:${process.env.PATH}` : process.env.PATH;
   const command = [
