@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf } from '../../src/base/errors.ts';
 import { DiskLimits } from '../../src/quotas/disk-limits.ts';
 import { ProjectQuotaCalls } from '../../src/sys/project-quota.ts';
@@ -100,7 +101,7 @@ for (const [type, format, options] of [
     }
   });
 
-test('volumes of an NFS server, by address and by name, go with their last user', limit, () => {
+test('volumes of an NFS server, by address and by name, go with their last user', limit, async () => {
   const socket = 'unix:///run/berth/berth.sock';
   const docker = (...args: string[]) => must('docker', '-H', socket, ...args);
   mkdirSync('/srv/shared/empty', { recursive: true });
@@ -121,6 +122,9 @@ test('volumes of an NFS server, by address and by name, go with their last user'
         /^on the server\n:\/ \/data nfs4? rw\S*vers=4\.2\S*addr=127\.0\.0\.1/,
       );
       assert.equal(readFileSync(`/srv/shared/${name}`, 'utf8'), `${name}\n`);
+      // What the container held is released after the answer.
+      for (let round = 0; round < 600 && / nfs4? /.test(readFileSync('/proc/mounts', 'utf8')); round++)
+        await sleep(100);
       assert.doesNotMatch(readFileSync('/proc/mounts', 'utf8'), / nfs4? /);
       docker('volume', 'rm', name);
       assert.equal(existsSync('/srv/shared/there'), true);
