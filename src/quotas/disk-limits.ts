@@ -186,6 +186,12 @@ export class DiskLimits {
         throw new EngineError('invalid', `limit ${dirname(image)}: no file here can have ${bytes} bytes`, {
           cause: error,
         });
+      // What mkfs and debugfs say is all there is to know it by.
+      if (codeOf(error) === 'ENOSPC' || /No space left on device/.test(messageOf(error)))
+        throw new EngineError('unavailable', `limit ${dirname(image)}: no space left on device`, {
+          cause: error,
+          hint: 'free space on the disk that holds it: berth df shows what takes it, berth prune what can go',
+        });
       throw error;
     }
     // Its name too.

@@ -3,11 +3,41 @@
  * in the virtual machine (test/vm/limits.test.ts) project quotas too.
  */
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { DiskLimits } from '../../src/quotas/disk-limits.ts';
 import { busyboxArchive } from '../lib/busybox-image.ts';
 import { startBerth, type TestEngine } from '../lib/engines.ts';
+
+test('a disk that is full says so, and nothing is left on it', async () => {
+  const place = mkdtempSync(join(tmpdir(), 'berth-full-'));
+  assert.equal(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=128k', 'none', place]).status, 0);
+  try {
+    const home = join(place, 'home');
+    mkdirSync(home);
+    await assert.rejects(new DiskLimits().limit(home, 20 << 20), {
+      kind: 'unavailable',
+      message: `limit ${home}: no space left on device`,
+      hint: /berth prune/,
+    });
+    assert.deepEqual(readdirSync(home), []);
+  } finally {
+    spawnSync('umount', ['-l', place]);
+    rmdirSync(place);
+  }
+});
 
 describe('disk limits', () => {
   let engine: TestEngine;
