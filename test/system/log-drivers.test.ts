@@ -110,7 +110,6 @@ describe('logs that go elsewhere', () => {
 
     await told.leave();
     rmSync(path, { force: true });
-    spawnSync('docker', ['exec', 'teller', 'true'], { env: engine.env });
     const end = spawn('docker', ['attach', 'teller'], { env: engine.env, stdio: ['pipe', 'ignore', 'ignore'] });
     end.stdin.end('1000\n');
     await once(end, 'exit');
@@ -127,6 +126,26 @@ describe('logs that go elsewhere', () => {
       Array.from({ length: 1000 }, (_, n) => n),
     );
     stdin.kill();
+  });
+
+  test('a container comes back by its policy while the server is away, which hears of it later', async () => {
+    const path = join(dir, 'later');
+    await using told = new Told(path);
+    await told.listen();
+    const script = 'echo begun; sleep 0.3; exit 1';
+    engine.must('run', '-d', '--name', 'again', '--restart', 'always', ...syslog(path), 'bb:1', 'sh', '-c', script);
+    await told.has(/begun/);
+    await told.leave();
+    const before = told.text.split('begun').length;
+    const restarts = () => Number(engine.must('inspect', '-f', '{{.RestartCount}}', 'again'));
+    const from = restarts();
+    for (let round = 0; round < 400 && restarts() < from + 2; round++) await sleep(50);
+    assert.ok(restarts() >= from + 2, engine.must('inspect', '-f', '{{.State.Status}} {{.State.Error}}', 'again'));
+    rmSync(path, { force: true });
+    await told.listen();
+    for (let round = 0; round < 400 && told.text.split('begun').length < before + 2; round++) await sleep(50);
+    assert.ok(told.text.split('begun').length >= before + 2, told.text);
+    engine.must('rm', '-f', 'again');
   });
 
   test('TLS with a certificate of its own, and counted messages', async () => {

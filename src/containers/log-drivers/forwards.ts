@@ -59,9 +59,12 @@ export class LogForwards {
     this.#deps = deps;
   }
 
-  /** Before a start: throws in Docker's words when nobody takes the log. */
+  /**
+   * Before a start: throws in Docker's words when nobody takes the log. Not before one by the restart policy: a service does
+   * not stay down because its log server is away, which gets the lines later.
+   */
   async prepare(container: ContainerRecord): Promise<void> {
-    if (!isForwarded(container.hostConfig.LogConfig)) return;
+    if (!isForwarded(container.hostConfig.LogConfig) || container.state.status === 'restarting') return;
     try {
       const sink = await this.#open(container);
       await this.abandon(container.id);
